@@ -1,0 +1,308 @@
+/**
+ * The receiving side of a tasklet: its mailbox, whoever waits for messages, and the calls that are not answered yet.
+ *
+ * Knows its owner only as somebody who waits. Runtime-neutral.
+ *
+ * @module
+ */
+import { includes, Mailbox, type MailboxOptions } from "./mailbox.ts";
+import {
+  type AnyMessage,
+  type Call,
+  CallError,
+  type CallErrorReason,
+  callOf,
+  carry,
+  type MessageConstructor,
+} from "./message.ts";
+import { checkMs } from "./timer.ts";
+import { onAbort, ready, Wait, type Waiter } from "./wait.ts";
+
+type Classes = readonly MessageConstructor[] | undefined;
+
+/** What arrives at one tasklet. */
+export class Inbox {
+  readonly #owner: Waiter;
+  // Invariant: while a receiver waits, nothing it would take is queued. (tasklet_test: "hands over directly")
+  #mailbox: Mailbox<AnyMessage> | undefined;
+  #receivers: ReceiveWait | undefined; // oldest first, down the line by `next`
+  #calls: CallWait | undefined; // newest first, down the line by `earlier`
+  #isClosed = false;
+
+  /** Creates the inbox of `owner`; without options, it is unbounded. */
+  constructor(owner: Waiter, options: MailboxOptions | undefined) {
+    this.#owner = owner;
+    if (options !== undefined) this.#mailbox = new Mailbox(options);
+  }
+
+  /** How many messages are queued. */
+  get length(): number {
+    return this.#mailbox?.length ?? 0;
+  }
+
+  /** How many may be queued. */
+  get capacity(): number {
+    return this.#mailbox?.capacity ?? Infinity;
+  }
+
+  /** Whether it takes nothing any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Takes a message, if there is room. */
+  deliver(message: AnyMessage): boolean {
+    if (this.#isClosed) return false;
+    if (this.#handOver(message)) return true;
+    const mailbox = this.#mailbox ??= new Mailbox();
+    if (mailbox.length >= mailbox.capacity) {
+      if (mailbox.overflow === "refuse") return false;
+      const dropped = mailbox.take()!;
+      callOf(dropped)?.fail(
+        callError("refused", dropped.type, `${this.#owner} dropped it for a newer message`),
+      );
+    }
+    mailbox.put(message);
+    return true;
+  }
+
+  /** Takes a message that must not be lost, whatever the capacity. */
+  deliverAnyway(message: AnyMessage): void {
+    if (!this.#isClosed && !this.#handOver(message)) (this.#mailbox ??= new Mailbox()).put(message);
+  }
+
+  #handOver(message: AnyMessage): boolean {
+    for (let wait = this.#receivers; wait !== undefined; wait = wait.next) {
+      if (wait.takes(message)) {
+        wait.hand(message);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Promises the next message. */
+  receiveOne(classes: Classes, timeout: number = Infinity): Promise<AnyMessage> {
+    checkMs("receive", "timeout", timeout);
+    const message = this.#take(classes);
+    if (message !== undefined) return ready(message);
+    return this.#wait(new MessageWait(this.#owner, this, classes), timeout);
+  }
+
+  /** Goes through messages as they come. */
+  receive(classes: Classes, timeout: number = Infinity): AsyncIterableIterator<AnyMessage> {
+    checkMs("receive", "timeout", timeout);
+    // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+    const iterator: AsyncIterableIterator<AnyMessage> = {
+      next: () => {
+        if (last !== undefined) this.#forget(last);
+        const message = this.#take(classes);
+        if (message === undefined) {
+          return this.#wait(new IterationWait(this.#owner, this, classes, keep), timeout);
+        }
+        keep(message);
+        return ready({ done: false, value: message });
+      },
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    let last: AnyMessage | undefined;
+    const keep = (message: AnyMessage): void => void (last = message);
+    return iterator;
+  }
+
+  /** Goes through what is queued now. */
+  pending(): IterableIterator<AnyMessage> {
+    let left = this.length;
+    let last: AnyMessage | undefined;
+    const iterator: IterableIterator<AnyMessage> = {
+      next: () => {
+        if (last !== undefined) this.#forget(last);
+        last = left-- > 0 ? this.#mailbox?.take() : undefined;
+        return last === undefined ? { done: true, value: undefined } : { done: false, value: last };
+      },
+      [Symbol.iterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  // Once closed, nothing is taken: `#wait` then rejects with the reason.
+  #take(classes: Classes): AnyMessage | undefined {
+    if (this.#isClosed) return undefined;
+    return classes === undefined ? this.#mailbox?.take() : this.#mailbox?.takeOf(classes);
+  }
+
+  #wait<T>(wait: ReceiveWait<T>, timeout: number): Promise<T> {
+    if (wait.begin(timeout)) {
+      let link: { next: ReceiveWait | undefined } | undefined = this.#receivers;
+      if (link === undefined) this.#receivers = wait;
+      else {
+        while (link.next !== undefined) link = link.next;
+        link.next = wait;
+      }
+    }
+    return wait.promise;
+  }
+
+  /** Takes a waiting receiver out of the line. */
+  leave(wait: ReceiveWait): void {
+    if (this.#receivers === wait) return void (this.#receivers = wait.next);
+    let previous = this.#receivers;
+    while (previous !== undefined && previous.next !== wait) previous = previous.next;
+    if (previous !== undefined) previous.next = wait.next;
+  }
+
+  #forget(message: AnyMessage): void {
+    const call = callOf(message);
+    if (call === undefined || call.deferred) return;
+    call.fail(
+      callError("forgotten", message.type, `${this.#owner} went on to its next message without a reply`),
+    );
+  }
+
+  /** Takes a message that brings a call, if there is room; the call is open until it is answered. */
+  call(message: AnyMessage, wait: CallWait): void {
+    carry(message, wait);
+    wait.earlier = this.#calls;
+    if (wait.earlier !== undefined) wait.earlier.later = wait;
+    this.#calls = wait;
+    if (this.deliver(message)) return;
+    wait.abort(callError("refused", message.type, `the mailbox of ${this.#owner} is full`));
+  }
+
+  /** Takes an ended call out of the list. */
+  end(wait: CallWait): void {
+    if (wait.earlier !== undefined) wait.earlier.later = wait.later;
+    if (wait.later !== undefined) wait.later.earlier = wait.earlier;
+    else if (this.#calls === wait) this.#calls = wait.earlier;
+    wait.earlier = wait.later = undefined;
+  }
+
+  /** Takes nothing from now on. What is queued can still be read as {@linkcode Inbox.pending}. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /**
+   * Forgets what is queued and fails the open calls, because the owner will not answer them.
+   *
+   * @param deferred Whether also those whose reply was to come from elsewhere.
+   * @param cause Why the owner came to its end.
+   */
+  giveUp({ deferred, cause }: { deferred: boolean; cause: unknown }): void {
+    this.#isClosed = true;
+    this.#mailbox = undefined;
+    for (let wait = this.#calls; wait !== undefined;) {
+      const earlier: CallWait | undefined = wait.earlier;
+      if (deferred || !wait.deferred) {
+        wait.fail(callError("finished", wait.type, `${this.#owner} has finished`, cause));
+      }
+      wait = earlier;
+    }
+  }
+}
+
+/** A wait for a message. */
+abstract class ReceiveWait<T = unknown> extends Wait<T> {
+  /** The receiver behind this one. */
+  next: ReceiveWait | undefined;
+  readonly #inbox: Inbox;
+  readonly #classes: Classes;
+
+  constructor(owner: Waiter, inbox: Inbox, classes: Classes) {
+    super(owner);
+    this.#inbox = inbox;
+    this.#classes = classes;
+  }
+
+  override describe(): string {
+    return this.#classes === undefined
+      ? "for a message"
+      : `for ${this.#classes.map((each) => each.name).join(" or ")}`;
+  }
+
+  override get serving(): boolean {
+    return true;
+  }
+
+  takes(message: AnyMessage): boolean {
+    return this.#classes === undefined || includes(this.#classes, message.constructor as MessageConstructor);
+  }
+
+  abstract hand(message: AnyMessage): void;
+
+  protected override left(): void {
+    this.#inbox.leave(this);
+  }
+}
+
+class MessageWait extends ReceiveWait<AnyMessage> {
+  override hand(message: AnyMessage): void {
+    this.resume(message);
+  }
+}
+
+class IterationWait extends ReceiveWait<IteratorResult<AnyMessage>> {
+  readonly #keep: (message: AnyMessage) => void;
+
+  constructor(owner: Waiter, inbox: Inbox, classes: Classes, keep: (message: AnyMessage) => void) {
+    super(owner, inbox, classes);
+    this.#keep = keep;
+  }
+
+  override hand(message: AnyMessage): void {
+    this.#keep(message);
+    this.resume({ done: false, value: message });
+  }
+}
+
+/** A wait for a reply. */
+export class CallWait extends Wait<unknown> implements Call {
+  /** The open call of the same callee before this one. */
+  earlier: CallWait | undefined;
+  /** The open call of the same callee after this one. */
+  later: CallWait | undefined;
+  /** Whether the reply was announced to come from elsewhere. */
+  deferred = false;
+  /** The name of the message. */
+  readonly type: string;
+  /** Who should reply. */
+  readonly callee: Waiter;
+  readonly #inbox: Inbox;
+  #onAbort: Disposable | undefined;
+
+  /** Creates a wait for the reply of `callee` to a message of the name `type`. */
+  constructor(owner: Waiter | undefined, callee: Waiter, inbox: Inbox, type: string) {
+    super(owner);
+    this.callee = callee;
+    this.#inbox = inbox;
+    this.type = type;
+  }
+
+  override describe(): string {
+    return `for the reply of ${this.callee} to ${this.type}`;
+  }
+
+  override get target(): Waiter {
+    return this.callee;
+  }
+
+  override get serving(): boolean {
+    return true;
+  }
+
+  /** Ends the wait when `signal` is aborted. */
+  obey(signal: AbortSignal): void {
+    this.#onAbort = onAbort(signal, () => this.abort(signal.reason));
+  }
+
+  protected override left(): void {
+    this.#onAbort?.[Symbol.dispose]();
+    this.#inbox.end(this);
+  }
+}
+
+/** The error of a call that cannot be answered. */
+export function callError(reason: CallErrorReason, type: string, why: string, cause?: unknown): CallError {
+  return new CallError(reason, `Cannot call ${type}: ${why}`, cause === undefined ? undefined : { cause });
+}

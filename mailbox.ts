@@ -1,0 +1,206 @@
+/**
+ * Mailboxes: ordered queues that one tasklet empties and anyone may fill.
+ *
+ * Runtime-neutral and pure: no timers, no tasklets; a mailbox knows of its items only their class.
+ *
+ * @module
+ */
+
+/** How a mailbox is bounded. */
+export interface MailboxOptions {
+  /**
+   * How many messages may wait, a positive integer.
+   *
+   * @default {Infinity}
+   */
+  capacity?: number | undefined;
+  /**
+   * What happens to a message that finds the mailbox full: `"refuse"` turns it away (`send` is `false`),
+   * `"drop-oldest"` makes room for it.
+   *
+   * @default {"refuse"}
+   */
+  overflow?: "refuse" | "drop-oldest" | undefined;
+}
+
+// deno-lint-ignore no-explicit-any
+type Class<T> = abstract new (...args: any[]) => T;
+
+/** A message of an indexed mailbox, with its place in the order of arrival. */
+interface Placed<T> {
+  readonly place: number;
+  readonly item: T;
+}
+
+/**
+ * An ordered queue of objects that can also be emptied by class.
+ *
+ * - **Order**: items leave in the order they came, also when only some classes are taken.
+ * - **Cost**: O(1) at both ends, and O(1) per class for {@linkcode takeOf}.
+ * - **Memory**: what a burst took is given back as it drains.
+ *
+ * @typeParam T What is queued.
+ */
+export class Mailbox<T extends object> {
+  /** How many messages may wait; `Infinity` without a bound. */
+  readonly capacity: number;
+  /** What happens to a message that finds the mailbox full. */
+  readonly overflow: "refuse" | "drop-oldest";
+
+  // Most mailboxes are only ever emptied in order, and pay for one ring. The first `takeOf` moves everything into
+  // one ring per class, with places to tell the order; when that has drained, the mailbox is plain again.
+  // Invariant: at most one of the two is defined.
+  #plain: Deque<T> | undefined;
+  #indexed: Map<unknown, Deque<Placed<T>>> | undefined;
+  #length = 0;
+  #firstPlace = 0;
+  #nextPlace = 0;
+
+  /**
+   * Creates an empty mailbox.
+   *
+   * @throws {RangeError} If `capacity` is not a positive integer or `Infinity`.
+   */
+  constructor({ capacity = Infinity, overflow = "refuse" }: MailboxOptions = {}) {
+    if (!(capacity === Infinity || Number.isSafeInteger(capacity)) || capacity < 1) {
+      throw new RangeError(`Cannot create mailbox: "capacity" must be a positive integer, got ${capacity}`);
+    }
+    this.capacity = capacity;
+    this.overflow = overflow;
+  }
+
+  /** How many messages wait. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds at the end, whatever the capacity: whoever puts decides what a full mailbox means. */
+  put(item: T): void {
+    this.#length++;
+    if (this.#indexed === undefined) (this.#plain ??= new Deque()).push(item);
+    else this.#ringOf(this.#indexed, item).push({ place: this.#nextPlace++, item });
+  }
+
+  /** Adds at the front: what was taken by mistake is the next to leave. */
+  putBack(item: T): void {
+    this.#length++;
+    if (this.#indexed === undefined) (this.#plain ??= new Deque()).unshift(item);
+    else this.#ringOf(this.#indexed, item).unshift({ place: --this.#firstPlace, item });
+  }
+
+  /** Takes the oldest, or `undefined` when empty. */
+  take(): T | undefined {
+    if (this.#length === 0) return undefined;
+    if (this.#indexed !== undefined) return this.#takeFrom(this.#indexed.values());
+    this.#length--;
+    const item = this.#plain!.shift();
+    if (this.#length === 0) this.#plain = this.#plain!.spacious ? undefined : this.#plain;
+    return item;
+  }
+
+  /** Takes the oldest that is an instance of one of `classes`, or `undefined`; the others stay where they are. */
+  takeOf(classes: readonly Class<T>[]): T | undefined {
+    if (this.#length === 0) return undefined;
+    this.#indexed ??= this.#index();
+    const rings: Deque<Placed<T>>[] = [];
+    for (const [of, ring] of this.#indexed) if (includes(classes, of as Class<T>)) rings.push(ring);
+    return this.#takeFrom(rings);
+  }
+
+  #takeFrom(rings: Iterable<Deque<Placed<T>>>): T | undefined {
+    let oldest: Deque<Placed<T>> | undefined;
+    for (const ring of rings) {
+      if (ring.length > 0 && (oldest === undefined || ring.first!.place < oldest.first!.place)) oldest = ring;
+    }
+    if (oldest === undefined) return undefined;
+    if (--this.#length === 0) this.#indexed = undefined;
+    return oldest.shift()!.item;
+  }
+
+  #index(): Map<unknown, Deque<Placed<T>>> {
+    const index = new Map<unknown, Deque<Placed<T>>>();
+    this.#firstPlace = this.#nextPlace = 0;
+    for (let item = this.#plain?.shift(); item !== undefined; item = this.#plain?.shift()) {
+      this.#ringOf(index, item).push({ place: this.#nextPlace++, item });
+    }
+    this.#plain = undefined;
+    return index;
+  }
+
+  #ringOf(index: Map<unknown, Deque<Placed<T>>>, item: T): Deque<Placed<T>> {
+    let ring = index.get(item.constructor);
+    if (ring === undefined) index.set(item.constructor, ring = new Deque());
+    return ring;
+  }
+}
+
+/** Whether instances of `of` are instances of one of `classes`. */
+export function includes<T>(classes: readonly Class<T>[], of: Class<T>): boolean {
+  for (const each of classes) if (of === each || of.prototype instanceof each) return true;
+  return false;
+}
+
+const SMALLEST = 8;
+const SPACIOUS = 1024;
+
+/**
+ * A double-ended queue in a ring whose size is a power of two.
+ *
+ * It doubles when full and halves when three quarters are empty, so both ends cost O(1) on average and a
+ * drained burst keeps no memory.
+ */
+export class Deque<T> {
+  #ring: (T | undefined)[] = new Array(SMALLEST);
+  #head = 0;
+  #length = 0;
+
+  /** How many items there are. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Whether the ring is larger than what one would keep for later. */
+  get spacious(): boolean {
+    return this.#ring.length > SPACIOUS;
+  }
+
+  /** The item that leaves next, or `undefined` when empty. */
+  get first(): T | undefined {
+    return this.#ring[this.#head];
+  }
+
+  /** Adds at the end. */
+  push(item: T): void {
+    if (this.#length === this.#ring.length) this.#resize(this.#length * 2);
+    this.#ring[(this.#head + this.#length) & (this.#ring.length - 1)] = item;
+    this.#length++;
+  }
+
+  /** Adds at the front. */
+  unshift(item: T): void {
+    if (this.#length === this.#ring.length) this.#resize(this.#length * 2);
+    this.#head = (this.#head - 1) & (this.#ring.length - 1);
+    this.#ring[this.#head] = item;
+    this.#length++;
+  }
+
+  /** Takes from the front, or `undefined` when empty. */
+  shift(): T | undefined {
+    if (this.#length === 0) return undefined;
+    const item = this.#ring[this.#head];
+    this.#ring[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#ring.length - 1);
+    this.#length--;
+    if (this.#length < this.#ring.length / 4 && this.#ring.length > SPACIOUS) {
+      this.#resize(this.#ring.length / 2);
+    }
+    return item;
+  }
+
+  #resize(size: number): void {
+    const ring = new Array<T | undefined>(size);
+    for (let i = 0; i < this.#length; i++) ring[i] = this.#ring[(this.#head + i) & (this.#ring.length - 1)];
+    this.#ring = ring;
+    this.#head = 0;
+  }
+}

@@ -1,0 +1,3 @@
+export * from "./message.ts";
+export * from "./timer.ts";
+export * from "./tasklet.ts";

@@ -1,0 +1,1 @@
+export { AssertionError } from "./mod.ts";

@@ -1,0 +1,1 @@
+export { assertExists } from "./mod.ts";

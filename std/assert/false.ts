@@ -1,0 +1,1 @@
+export { assertFalse, type Falsy } from "./mod.ts";

@@ -1,0 +1,1 @@
+export { assertGreaterOrEqual } from "./mod.ts";

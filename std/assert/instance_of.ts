@@ -1,0 +1,1 @@
+export { type AnyConstructor, assertInstanceOf, type GetConstructorType } from "./mod.ts";

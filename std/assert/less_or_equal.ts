@@ -1,0 +1,1 @@
+export { assertLessOrEqual } from "./mod.ts";

@@ -1,0 +1,1 @@
+export { assertNotEquals } from "./mod.ts";

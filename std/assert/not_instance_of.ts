@@ -1,0 +1,1 @@
+export { assertNotInstanceOf } from "./mod.ts";

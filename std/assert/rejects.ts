@@ -1,0 +1,1 @@
+export { assertRejects } from "./mod.ts";

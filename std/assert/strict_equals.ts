@@ -1,0 +1,1 @@
+export { assertStrictEquals } from "./mod.ts";

@@ -1,0 +1,205 @@
+/**
+ * Waits: what a tasklet is in while it cannot go on, and the turns of the event loop between them.
+ *
+ * A wait ends once, in one of two ways. It *ends well* by `resume` or `fail`, when what was waited for has happened.
+ * It *ends early* by `abort`, when its owner is killed or a time is up; then whatever was prepared is undone, so that
+ * nothing is handed to somebody who has gone.
+ *
+ * **Turns.** Promises run before sockets and timers, so tasklets that always have something to do would starve both.
+ * Every wait that ends well is a delivery. After 256 of them, or 4 ms, further ones are held back until the event loop
+ * has made one turn. No attempt is made to notice turns that happen anyway: one turn too many in 4 ms costs nothing
+ * that can be measured, noticing them would cost more.
+ *
+ * Runtime-neutral.
+ *
+ * @module
+ */
+import { nextTurn, now, setTimer, TimeoutError, type Timer } from "./timer.ts";
+
+const MOST_DELIVERIES = 256;
+const LONGEST_SLICE = 4;
+
+let deliveries = 0;
+let turnedAt = 0;
+// Reading the clock costs as much as a delivery, so it is read after as many of them as take half the time that is
+// left, going by those before.
+let nextLook = 1;
+let heldBack: (() => void)[] | undefined;
+
+/** Counts a delivery; whether it has to wait for the next turn. */
+function isSpent(): boolean {
+  if (heldBack !== undefined || ++deliveries > MOST_DELIVERIES) return true;
+  if (deliveries < nextLook) return false;
+  const elapsed = now() - turnedAt;
+  if (elapsed > LONGEST_SLICE) return true;
+  nextLook = deliveries + Math.max(1, Math.min(32, ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed)));
+  return false;
+}
+
+/** Calls `go` in the next turn of the event loop. */
+export function onTurn(go: () => void): void {
+  if (heldBack === undefined) {
+    heldBack = [];
+    nextTurn(endTurn);
+  }
+  heldBack.push(go);
+}
+
+function endTurn(): void {
+  const list = heldBack!;
+  heldBack = undefined;
+  deliveries = 0;
+  turnedAt = now();
+  nextLook = 1;
+  for (const go of list) go();
+}
+
+/** A promise of a value that is there already; it counts as a delivery. */
+export function ready<T>(value: T): Promise<T> {
+  return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value))) : Promise.resolve(value);
+}
+
+/**
+ * Ends the waits of a tasklet that is killed.
+ *
+ * It is for `finally`, not for `catch`: whoever catches it should rethrow it. `cause` tells why, where there is a
+ * reason beside the kill.
+ */
+export class TaskletExit extends Error {
+  override readonly name = "TaskletExit";
+}
+
+/** Who waits, as a wait sees it. */
+export interface Waiter {
+  /** Its name, for people. */
+  toString(): string;
+  /** When every wait must have ended. */
+  readonly deadline: number;
+  /** The waits under way, newest first. Kept by {@linkcode Wait} alone. */
+  waits: Wait | undefined;
+  /** The error with which `wait` must not even begin, if there is one. */
+  refuse(wait: Wait): unknown;
+}
+
+/** One wait of one tasklet, or of code outside of any. */
+export abstract class Wait<T = unknown> {
+  /** Settles when the wait has ended. */
+  readonly promise: Promise<T>;
+  /** Who waits. */
+  readonly owner: Waiter | undefined;
+  /** The next older wait of the owner. */
+  older: Wait | undefined;
+  /** The next newer wait of the owner. */
+  newer: Wait | undefined;
+  #resolve!: (value: unknown) => void;
+  #reject!: (error: unknown) => void;
+  #timer: Timer | undefined;
+  #open = true;
+
+  /** Creates a wait that has not begun. */
+  constructor(owner: Waiter | undefined) {
+    this.owner = owner;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve as (value: unknown) => void;
+      this.#reject = reject;
+    });
+  }
+
+  /** Whether it has not ended. */
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** What is waited for, in words that go on from "waiting". */
+  abstract describe(): string;
+
+  /** Whose doing alone can end this wait, if that is so. */
+  get target(): Waiter | undefined {
+    return undefined;
+  }
+
+  /** Whether this wait serves others, which ends with the kill: no more `receive`, no more `call`. */
+  get serving(): boolean {
+    return false;
+  }
+
+  /** Whether deadlines leave this wait alone. */
+  get shielded(): boolean {
+    return false;
+  }
+
+  /**
+   * Begins to wait, for `timeout` milliseconds at most. Call it before anything else is prepared.
+   *
+   * @returns Whether it has begun; otherwise the promise is rejected already.
+   */
+  begin(timeout: number = Infinity): boolean {
+    if (this.owner !== undefined) {
+      const refusal = this.owner.refuse(this) ?? this.#pastDeadline(this.owner);
+      if (refusal !== undefined) {
+        this.#open = false;
+        this.#reject(refusal);
+        return false;
+      }
+      this.older = this.owner.waits;
+      if (this.older !== undefined) this.older.newer = this;
+      this.owner.waits = this;
+    }
+    if (timeout !== Infinity) this.#timer = setTimer(now() + timeout, () => this.timeUp(timeout));
+    return true;
+  }
+
+  /** Ends the wait well, with a value. Without effect when it has ended. */
+  resume(value: T): void {
+    if (!this.#leave(false)) return;
+    if (isSpent()) onTurn(() => this.#resolve(value));
+    else this.#resolve(value);
+  }
+
+  /** Ends the wait with an error that was waited for. Without effect when it has ended. */
+  fail(error: unknown): void {
+    if (!this.#leave(false)) return;
+    if (isSpent()) onTurn(() => this.#reject(error));
+    else this.#reject(error);
+  }
+
+  /** Ends the wait early, at once. Without effect when it has ended. */
+  abort(error: unknown): void {
+    try {
+      if (this.#leave(true)) this.#reject(error);
+    } catch (undoing) {
+      this.#reject(undoing);
+    }
+  }
+
+  /** What happens when the timeout of {@linkcode begin} is over. */
+  protected timeUp(timeout: number): void {
+    this.abort(new TimeoutError(`Timed out after ${timeout} ms: waiting ${this.describe()}`));
+  }
+
+  /** Called once when the wait ends; `early` tells that what was prepared must be undone. */
+  protected left(_early: boolean): void {}
+
+  #leave(early: boolean): boolean {
+    if (!this.#open) return false;
+    this.#open = false;
+    this.#timer?.cancel();
+    if (this.older !== undefined) this.older.newer = this.newer;
+    if (this.newer !== undefined) this.newer.older = this.older;
+    else if (this.owner !== undefined) this.owner.waits = this.older;
+    this.older = this.newer = undefined;
+    this.left(early);
+    return true;
+  }
+
+  #pastDeadline(owner: Waiter): TimeoutError | undefined {
+    if (owner.deadline === Infinity || this.shielded || owner.deadline > now()) return undefined;
+    return new TimeoutError("Timed out: the deadline has passed");
+  }
+}
+
+/** Calls `f` when `signal` is aborted, until disposed. */
+export function onAbort(signal: AbortSignal, f: () => void): Disposable {
+  signal.addEventListener("abort", f, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener("abort", f) };
+}
