@@ -1,3 +1,82 @@
-export * from "./message.ts";
-export * from "./timer.ts";
-export * from "./tasklet.ts";
+/**
+ * Tasklets with mailboxes, typed messages between them, and servers made of them.
+ *
+ * ```ts
+ * import { Message, Tasklet } from "@x/concurrence";
+ *
+ * class MSG_ADD extends Message("MSG_ADD")<[amount: number]> {}
+ * class MSG_TOTAL extends Message("MSG_TOTAL")<[], number> {}
+ *
+ * const counter = Tasklet.new(async () => {
+ *   let total = 0;
+ *   for await (const msg of Tasklet.receive()) {
+ *     if (msg.match(MSG_ADD)) total += msg.args[0];
+ *     else if (msg.match(MSG_TOTAL)) msg.reply(total);
+ *   }
+ * })();
+ *
+ * for (let i = 0; i < 1000; i++) MSG_ADD.send(counter)(1);
+ * console.log(await MSG_TOTAL.call(counter)()); // 1000
+ * await counter.kill();
+ * ```
+ *
+ * - {@linkcode Tasklet}: async functions with an identity, a mailbox, an owner and an end.
+ * - {@linkcode Message}: what they send each other, checked by the compiler.
+ * - {@linkcode Timeout}: deadlines for all that a tasklet waits for.
+ * - {@linkcode Server}, {@linkcode BufferedStream}: a tasklet for each connection, and lines to talk in.
+ * - {@linkcode dispatch}: a program of tasklets, with signals, cleanup and exit codes.
+ *
+ * @module
+ */
+export {
+  type AnyMessage,
+  CallError,
+  type CallErrorReason,
+  type CallOptions,
+  Mailbox,
+  type MailboxOptions,
+  Message,
+  type MessageClass,
+  type MessageConstructor,
+  type Receiver,
+  type ReplyOf,
+  type Sender,
+} from "./message.ts";
+export { Timeout, TimeoutError } from "./timer.ts";
+export {
+  type AnyTasklet,
+  dispatch,
+  type DispatchOptions,
+  JoinError,
+  type KillOptions,
+  type MailboxView,
+  MSG_DOWN,
+  quit,
+  type Self,
+  type Signal,
+  Tasklet,
+  TaskletExit,
+  type TaskletOptions,
+  type TaskletStatus,
+  type WaitOptions,
+} from "./tasklet.ts";
+export {
+  type Address,
+  BufferedReader,
+  BufferedStream,
+  type BufferedStreamOptions,
+  BufferedWriter,
+  type ByteStream,
+  type Handler,
+  isDisconnect,
+  LineTooLongError,
+  type NetAddress,
+  printable,
+  type ServeOptions,
+  Server,
+  type ServerAddress,
+  Socket,
+  UnexpectedEndError,
+  type UnixAddress,
+  WriteOverflowError,
+} from "./net.ts";

@@ -8,7 +8,7 @@
  */
 import { running } from "./context.ts";
 import { checkMs } from "./timer.ts";
-import { onTurn, Wait, type Waiter } from "./wait.ts";
+import { onTurn, ready, Wait, type Waiter } from "./wait.ts";
 
 function waiter(): Waiter | undefined {
   return running.getStore() as Waiter | undefined;
@@ -166,4 +166,10 @@ export function cycleOf(caller: Waiter, target: Waiter): string | undefined {
     at = wait === undefined || wait.older !== undefined ? undefined : wait.target;
   }
   return at === caller ? [...way, caller].join(" → ") : undefined;
+}
+
+/** A wait point for what is there already: it waits only for its turn. */
+export function pass<T>(value: T): Promise<T> {
+  const refusal = waiter()?.refuse(false);
+  return refusal === undefined ? ready(value) : Promise.reject(refusal);
 }

@@ -53,11 +53,11 @@ import {
 } from "./timer.ts";
 import { each, interval, later, loop, rate } from "./repeat.ts";
 import { cycleOf, EndWait, JoinWait, sleep, type Start, suspend, yieldTurn } from "./suspend.ts";
-import { onAbort, ready, TaskletExit, type Wait, type Waiter } from "./wait.ts";
+import { onAbort, ready, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 export type { Signal } from "./program.ts";
 export { TimeoutError } from "./timer.ts";
-export { TaskletExit } from "./wait.ts";
+export { TaskletExit, type WaitOptions } from "./wait.ts";
 
 /** Any tasklet, whatever it returns and accepts. */
 export type AnyTasklet = Tasklet<unknown, never>;
@@ -91,16 +91,6 @@ export interface TaskletOptions {
   mailbox?: MailboxOptions | undefined;
   /** Kills the tasklet when it is aborted. */
   signal?: AbortSignal | undefined;
-}
-
-/** How long to wait. */
-export interface WaitOptions {
-  /**
-   * Milliseconds to wait at most; then the wait ends with `TimeoutError`.
-   *
-   * @default {Infinity}
-   */
-  timeout?: number | undefined;
 }
 
 /** How a tasklet is killed. */
@@ -772,10 +762,10 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     return wait.promise;
   }
 
-  /** Whether `wait` must not begin. @ignore */
-  refuse(wait: Wait): unknown {
+  /** The error with which a wait must not begin. @ignore */
+  refuse(serving: boolean): unknown {
     if (this.#phase !== "body") return new TaskletExit(`${this} has finished`);
-    if (this.#exit === undefined || (this.#told && !wait.serving && !this.#graceOver)) return undefined;
+    if (this.#exit === undefined || (this.#told && !serving && !this.#graceOver)) return undefined;
     this.#told = true;
     return this.#exit;
   }

@@ -69,6 +69,16 @@ export class TaskletExit extends Error {
   override readonly name = "TaskletExit";
 }
 
+/** How long to wait. */
+export interface WaitOptions {
+  /**
+   * Milliseconds to wait at most; then the wait ends with `TimeoutError`.
+   *
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
+}
+
 /** Who waits, as a wait sees it. */
 export interface Waiter {
   /** Its name, for people. */
@@ -77,8 +87,8 @@ export interface Waiter {
   readonly deadline: number;
   /** The waits under way, newest first. Kept by {@linkcode Wait} alone. */
   waits: Wait | undefined;
-  /** The error with which `wait` must not even begin, if there is one. */
-  refuse(wait: Wait): unknown;
+  /** The error with which a wait must not even begin, if there is one; `serving` as {@linkcode Wait.serving}. */
+  refuse(serving: boolean): unknown;
 }
 
 /** One wait of one tasklet, or of code outside of any. */
@@ -135,7 +145,7 @@ export abstract class Wait<T = unknown> {
    */
   begin(timeout: number = Infinity): boolean {
     if (this.owner !== undefined) {
-      const refusal = this.owner.refuse(this) ?? this.#pastDeadline(this.owner);
+      const refusal = this.owner.refuse(this.serving) ?? this.#pastDeadline(this.owner);
       if (refusal !== undefined) {
         this.#open = false;
         this.#reject(refusal);

@@ -1,0 +1,167 @@
+/**
+ * What all programs share: how they read flags, announce, log, and report what went wrong.
+ *
+ * A bad flag is one line on stderr and exit code 2; an address that cannot be had, or a permission that is missing, is
+ * one line and exit code 1.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import config from "../deno.json" with { type: "json" };
+import { dispatch, quit } from "../mod.ts";
+
+/** A flag with a value: `--name PLACEHOLDER`. */
+export interface Flag<T> {
+  /** What stands for the value in `--help`. */
+  readonly placeholder: string;
+  /** What it does, with its unit. */
+  readonly about: string;
+  /** Its value if it is not given. */
+  readonly default: T;
+  /** Reads a value; `undefined` if it is none. */
+  readonly read: (text: string) => T | undefined;
+  /** What it wants, if `read` finds none. */
+  readonly wants: string;
+}
+
+/** A flag without a value. */
+export interface Switch {
+  /** What it does. */
+  readonly about: string;
+}
+
+/** The flags of a program, by name. */
+export type Flags = Record<string, Flag<unknown> | Switch>;
+
+/** The values of flags. */
+export type Values<F extends Flags> = { [K in keyof F]: F[K] extends Flag<infer T> ? T : boolean };
+
+/** A whole number from `least` to `most`; `otherwise` if it is not given. */
+export function wholeNumber<const T>(
+  about: string,
+  otherwise: T,
+  least: number,
+  most: number,
+): Flag<number | T> {
+  const read = (text: string) => {
+    const n = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+    return n >= least && n <= most ? n : undefined;
+  };
+  const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
+  return { placeholder: "N", about, default: otherwise, read, wants: `a whole number, ${range}` };
+}
+
+/** Any text but none; `otherwise` if it is not given. */
+export function text<T>(placeholder: string, about: string, otherwise: T): Flag<string | T> {
+  return { placeholder, about, default: otherwise, read: (text) => text || undefined, wants: "a value" };
+}
+
+const MOST = Number.MAX_SAFE_INTEGER;
+
+/** The flags of every server; `port` is the one it listens on by default. */
+// deno-lint-ignore explicit-module-boundary-types
+export function serverFlags(port: number): ServerFlags {
+  return {
+    port: wholeNumber("port to listen on, 0 for any that is free", port, 0, 65_535),
+    hostname: text("HOST", "name or address to listen on", "localhost"),
+    "max-connections": wholeNumber("connections at once, further ones wait", 10_000, 1, MOST),
+    "max-line": wholeNumber("bytes that a line may have", 65_536, 1, MOST),
+    "idle-timeout": wholeNumber("seconds for which a client may send nothing, 0 for ever", 0, 0, MOST),
+    quiet: { about: "no log, only the announcement" },
+  };
+}
+
+/** The flags of every server. */
+export type ServerFlags = {
+  port: Flag<number>;
+  hostname: Flag<string>;
+  "max-connections": Flag<number>;
+  "max-line": Flag<number>;
+  "idle-timeout": Flag<number>;
+  quiet: Switch;
+};
+
+/** What a program is. */
+export interface Program<F extends Flags> {
+  /** What it is called. */
+  readonly name: string;
+  /** What it does, in a sentence. */
+  readonly about: string;
+  /** What it can be told, beside `--help` and `--version`. */
+  readonly flags: F;
+}
+
+/** Runs a program: reads its flags from the command line, then dispatches `main` with them. */
+export function program<F extends Flags>(about: Program<F>, main: (values: Values<F>) => unknown): void {
+  const values = readFlags(about, Deno.args);
+  if (values === undefined) return;
+  dispatch(async () => {
+    try {
+      await main(values);
+    } catch (error) {
+      if (!isOutside(error)) throw error;
+      console.error(`${about.name}: ${error.message}`);
+      await quit(1);
+    }
+  });
+}
+
+function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F> | undefined {
+  const flags: Flags = { ...about.flags, help: { about: "this text" }, version: { about: "the version" } };
+  const names = Object.keys(flags);
+  const unknown: string[] = [];
+  const given = parseArgs(args, {
+    string: names.filter((name) => "read" in flags[name]!),
+    boolean: names.filter((name) => !("read" in flags[name]!)),
+    unknown: (arg) => unknown.push(arg) === 0,
+  });
+  const values: Record<string, unknown> = {};
+  const wrong = unknown.map((arg) => `unknown ${arg.startsWith("-") ? "flag" : "argument"} ${quote(arg)}`);
+  for (const [name, flag] of Object.entries(flags)) {
+    const value = given[name];
+    if (!("read" in flag)) values[name] = value;
+    else values[name] = value === undefined ? flag.default : flag.read(value as string);
+    if (values[name] === undefined && value !== undefined && "read" in flag) {
+      wrong.push(`--${name} wants ${flag.wants}, got ${quote(value as string)}`);
+    }
+  }
+  if (wrong.length > 0) {
+    console.error(`${about.name}: ${wrong[0]} (see --help)`);
+    Deno.exit(2);
+  }
+  if (values.help) return void console.log(help(about, flags));
+  if (values.version) return void console.log(`${about.name} ${config.version}`);
+  return values as Values<F>;
+}
+
+function help(about: Program<Flags>, flags: Flags): string {
+  const rows = Object.entries(flags).map(([name, flag]) =>
+    "read" in flag
+      ? [`--${name} ${flag.placeholder}`, `${flag.about} (default: ${flag.default})`]
+      : [`--${name}`, flag.about]
+  );
+  const width = Math.max(...rows.map(([left]) => left!.length));
+  return [about.about, "", ...rows.map(([left, right]) => `  ${left!.padEnd(width)}  ${right}`)].join("\n");
+}
+
+// What is nobody's mistake in the program: an address that is taken or not there, a permission that was not given.
+function isOutside(error: unknown): error is Error {
+  const { AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied } = Deno.errors;
+  return [AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied].some((each) => error instanceof each);
+}
+
+/** Prints what a program does as it goes, unless it is to be quiet. */
+export type Log = (line: string) => void;
+
+/** The log of a program. */
+export function logOf(values: { quiet: boolean }): Log {
+  return values.quiet ? () => {} : (line) => console.log(line);
+}
+
+// deno-lint-ignore no-control-regex
+const UNSAFE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Text from outside in quotes, so that it can forge no line and drive no terminal. */
+export function quote(text: string): string {
+  return JSON.stringify(text).replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+}

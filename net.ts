@@ -1,0 +1,476 @@
+/**
+ * Servers and sockets for tasklets: each connection is one.
+ *
+ * ```ts
+ * import { BufferedStream, Server, Socket, Tasklet } from "@x/concurrence";
+ *
+ * async function echo(socket: Socket) {
+ *   const stream = new BufferedStream(socket);
+ *   for await (const line of stream.reader.readLines()) {
+ *     stream.writer.writeLine(line);
+ *     await stream.writer.flush();
+ *   }
+ * }
+ *
+ * const task = Tasklet.new(async () => {
+ *   await using server = Server.serve({ hostname: "localhost", port: 0 }, echo);
+ *   await using client = new BufferedStream(await Socket.connect({ hostname: "localhost", port: server.port }));
+ *   client.writer.writeLine("Hello");
+ *   await client.writer.flush();
+ *   console.log(await client.reader.readLine()); // "Hello"
+ * })();
+ * await task.join();
+ * ```
+ *
+ * Needs Deno, and permission to use the network.
+ *
+ * @module
+ */
+import type { ByteStream } from "./stream.ts";
+import { pass, type Start } from "./suspend.ts";
+import { checkMs, now } from "./timer.ts";
+import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
+
+export { LineTooLongError } from "./lines.ts";
+export {
+  BufferedReader,
+  BufferedStream,
+  type BufferedStreamOptions,
+  BufferedWriter,
+  type ByteStream,
+  UnexpectedEndError,
+  WriteOverflowError,
+} from "./stream.ts";
+export { printable } from "./text.ts";
+
+/** A TCP address. */
+export interface NetAddress {
+  /**
+   * A name or an IP address.
+   *
+   * @default {"localhost"}
+   */
+  hostname?: string | undefined;
+  /** The port; to listen on, 0 for any that is free. */
+  port: number;
+}
+
+/** The address of a unix socket. */
+export interface UnixAddress {
+  /** The path of the socket. */
+  path: string;
+}
+
+/** Where to connect to, or where a peer is. */
+export type Address = NetAddress | UnixAddress;
+
+/** Where to listen. With `cert` and `key`, connections are encrypted by TLS. */
+export type ServerAddress =
+  | (NetAddress & {
+    /** The certificate chain, in PEM format. */
+    cert?: string | undefined;
+    /** The private key, in PEM format. */
+    key?: string | undefined;
+  })
+  | UnixAddress;
+
+/** How a server is bounded. */
+export interface ServeOptions {
+  /**
+   * How many connections may be open at once; further ones wait in the backlog of the operating system.
+   *
+   * @default {10000}
+   */
+  maxConnections?: number | undefined;
+  /**
+   * Milliseconds for which a peer may send nothing while it is read from; then the read ends with `TimeoutError`.
+   *
+   * @default {Infinity}
+   */
+  idleTimeout?: number | undefined;
+  /**
+   * Whether several processes may listen on the same port.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean | undefined;
+}
+
+/** What a connection is handled with. It runs as a tasklet of its own. */
+export type Handler = (socket: Socket) => unknown;
+
+// What a listener that has run out of descriptors waits for: that somebody closes something.
+const DESCRIPTOR_PAUSE = 100;
+
+/**
+ * A listening socket, with a tasklet for each connection.
+ *
+ * - **Ownership**: the server is a child of the tasklet that started it, and each handler is a child of the server.
+ *   When a handler ends in any way, its tasklets are killed and its socket is closed.
+ * - **Failure**: the error of a handler is reported; the server lives on, also when the operating system runs out of
+ *   descriptors.
+ * - **Closing**: {@linkcode Server.stop}, or killing the tasklet it belongs to: nothing new is accepted, then the
+ *   handlers are killed and may clean up, then all is closed.
+ */
+export class Server implements AsyncDisposable {
+  /** Where it listens; with the port that was picked, if it was to pick one. */
+  readonly address: Address;
+  readonly #listener: Deno.Listener;
+  readonly #handle: Handler;
+  readonly #maxConnections: number;
+  readonly #idleTimeout: number;
+  readonly #sockets = new Set<Socket>();
+  readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
+  readonly #task: Tasklet<void>;
+  #onRoom: (() => void) | undefined; // what waits for a connection to close
+
+  private constructor(listener: Deno.Listener, handle: Handler, options: ServeOptions) {
+    this.#listener = listener;
+    this.address = addressOf(listener.addr);
+    this.#handle = handle;
+    this.#maxConnections = options.maxConnections ?? 10_000;
+    this.#idleTimeout = options.idleTimeout ?? Infinity;
+    this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
+  }
+
+  /**
+   * Listens on `address`, and calls `handle` with each connection in a tasklet of its own.
+   *
+   * It has bound the address when it returns.
+   *
+   * @throws {Deno.errors.AddrInUse} If the address is taken.
+   * @throws {RangeError} If an option makes no sense.
+   */
+  static serve(address: ServerAddress, handle: Handler, options: ServeOptions = {}): Server {
+    const { maxConnections = 1, idleTimeout = 0 } = options;
+    if (!(maxConnections === Infinity || Number.isSafeInteger(maxConnections)) || maxConnections < 1) {
+      throw new RangeError(
+        `Cannot serve: "maxConnections" must be a positive integer, got ${maxConnections}`,
+      );
+    }
+    checkMs("serve", "idleTimeout", idleTimeout);
+    return new Server(listen(address, options.reusePort ?? false), handle, options);
+  }
+
+  /** The port it listens on; 0 for a unix socket. */
+  get port(): number {
+    return "port" in this.address ? this.address.port : 0;
+  }
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  /**
+   * Stops: accepts nothing more, kills the handlers, and waits until all have cleaned up and are closed.
+   *
+   * @param options.grace Milliseconds for which the handlers may clean up. @default {5000}
+   */
+  async stop(options: KillOptions = {}): Promise<void> {
+    await this.#task.kill(options);
+    for (const socket of this.#sockets) this.#part(socket); // of handlers that were abandoned
+  }
+
+  /** The same as {@linkcode Server.stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #acceptAll(): Promise<void> {
+    try {
+      while (true) {
+        if (this.connections >= this.#maxConnections) await this.#room();
+        const connection = await this.#accept();
+        if (connection === undefined) return;
+        const socket = new Socket(connection, this.#idleTimeout);
+        this.#sockets.add(socket);
+        this.#unattended.add(socket);
+        Tasklet.new(() => this.#attend(socket), { name: this.#handle.name || "handle" })();
+      }
+    } finally {
+      close(this.#listener);
+      for (const socket of this.#unattended) this.#part(socket);
+    }
+  }
+
+  // The next connection, or `undefined` when the listener was closed.
+  async #accept(): Promise<Deno.Conn | undefined> {
+    while (true) {
+      try {
+        const accepted = this.#listener.accept();
+        return await taking(accepted, () => close(this.#listener), { what: "for a connection" });
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+          return undefined;
+        }
+        if (isOutOfDescriptors(error)) await Tasklet.sleep(DESCRIPTOR_PAUSE);
+        else if (!isDisconnect(error)) throw error;
+      }
+    }
+  }
+
+  #room(): Promise<void> {
+    return Tasklet.suspend<void>((resume) => {
+      this.#onRoom = resume;
+      return () => void (this.#onRoom = undefined);
+    }, { what: "for a connection to close" });
+  }
+
+  async #attend(socket: Socket): Promise<void> {
+    this.#unattended.delete(socket);
+    try {
+      await this.#handle(socket);
+    } finally {
+      try {
+        await Promise.all(Tasklet.current()!.children.map((child) => child.kill()));
+      } finally {
+        this.#part(socket);
+      }
+    }
+  }
+
+  #part(socket: Socket): void {
+    socket.close();
+    this.#sockets.delete(socket);
+    this.#onRoom?.();
+  }
+}
+
+/**
+ * A connection.
+ *
+ * - **Cancellation**: a killed reader loses nothing, the next one gets the bytes; a write that has begun goes on.
+ * - **Closing**: harmless twice. Reads and writes under way end with an error.
+ */
+export class Socket implements ByteStream, Disposable {
+  /** Where the peer is. */
+  readonly remoteAddress: Address;
+  /** Where this end is. */
+  readonly localAddress: Address;
+  /** Resolves when this end has been closed. */
+  readonly closed: Promise<void>;
+  readonly #connection: Deno.Conn;
+  readonly #idleTimeout: number;
+  readonly #resolveClosed: () => void;
+  #lastByteAt = 0;
+  #reading: Reading | undefined;
+  #kept: Uint8Array | undefined; // read for somebody who had gone
+  #writing: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
+  constructor(connection: Deno.Conn, idleTimeout: number = Infinity) {
+    this.#connection = connection;
+    this.#idleTimeout = idleTimeout;
+    this.remoteAddress = addressOf(connection.remoteAddr);
+    this.localAddress = addressOf(connection.localAddr);
+    if (idleTimeout !== Infinity) this.#lastByteAt = now();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    this.#resolveClosed = resolve;
+    setNoDelay(connection);
+  }
+
+  /**
+   * Connects to `address`.
+   *
+   * @param options.timeout Milliseconds to wait at most. @default {Infinity}
+   * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+   * @throws {TimeoutError} If there was no connection in time.
+   */
+  static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
+    const controller = new AbortController();
+    const connecting: Promise<Deno.Conn> = "path" in address
+      ? Deno.connect({ transport: "unix", path: address.path })
+      : Deno.connect({
+        hostname: address.hostname ?? "localhost",
+        port: address.port,
+        signal: controller.signal,
+      });
+    const connection = await taking(connecting, () => controller.abort(), {
+      timeout,
+      what: "for a connection",
+    });
+    return new Socket(connection);
+  }
+
+  /**
+   * Reads into `buffer`, waiting for at least one byte.
+   *
+   * @returns How many bytes; `null` at the end.
+   * @throws {TimeoutError} If the peer sent nothing for the server's `idleTimeout`.
+   * @throws {Error} If another read is under way.
+   */
+  async read(buffer: Uint8Array): Promise<number | null> {
+    while (this.#kept === undefined) {
+      const n = await this.#readOnce(buffer);
+      if (n !== undefined) return n;
+    }
+    const n = Math.min(buffer.length, this.#kept.length);
+    buffer.set(this.#kept.subarray(0, n));
+    this.#kept = n === this.#kept.length ? undefined : this.#kept.subarray(n);
+    return await pass(n);
+  }
+
+  // `undefined`: what was read is in another buffer, and has been kept.
+  #readOnce(buffer: Uint8Array): Promise<number | null | undefined> {
+    const start: Start<number | null | undefined> = (resume, fail) => {
+      if (this.#reading?.reader !== undefined) throw new Error("Cannot read: another read is under way");
+      const reading = this.#reading ??= this.#startReading(buffer);
+      reading.reader = { buffer, resume, fail };
+      return () => void (reading.reader = undefined);
+    };
+    return Tasklet.suspend(start, { timeout: this.#idleTime(), what: "for bytes from a socket" });
+  }
+
+  // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
+  #startReading(buffer: Uint8Array): Reading {
+    const reading: Reading = { reader: undefined };
+    this.#connection.read(buffer).then((n) => {
+      this.#reading = undefined;
+      if (this.#idleTimeout !== Infinity) this.#lastByteAt = now();
+      const isHere = n === null || reading.reader?.buffer === buffer;
+      if (!isHere) this.#kept = buffer.slice(0, n);
+      reading.reader?.resume(isHere ? n : undefined);
+    }, (error) => {
+      this.#reading = undefined;
+      reading.reader?.fail(error);
+    });
+    return reading;
+  }
+
+  #idleTime(): number {
+    return this.#idleTimeout === Infinity
+      ? Infinity
+      : Math.max(0, this.#lastByteAt + this.#idleTimeout - now());
+  }
+
+  /**
+   * Writes all of `bytes`, which must not be changed meanwhile. Writes do not mingle.
+   *
+   * @throws {Deno.errors.BrokenPipe} If the peer has gone.
+   */
+  async write(bytes: Uint8Array): Promise<void> {
+    const written = this.#writing.then(() => this.#writeAll(bytes));
+    this.#writing = written.then(() => {}, () => {}); // the error is for who wrote, not for who writes next
+    await Tasklet.wait(written);
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    for (let left = bytes; left.length > 0;) left = left.subarray(await this.#connection.write(left));
+  }
+
+  /**
+   * Writes as much of `bytes` as there is room for at once, waiting for at least one byte.
+   *
+   * @returns How many bytes.
+   * @throws {Deno.errors.BrokenPipe} If the peer has gone.
+   */
+  writeSome(bytes: Uint8Array): Promise<number> {
+    return Tasklet.wait(this.#connection.write(bytes));
+  }
+
+  /** Ends this side: the peer reads to the end, and can still send. */
+  async closeWrite(): Promise<void> {
+    await Tasklet.wait(this.#connection.closeWrite());
+  }
+
+  /** Closes both sides. Harmless twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    close(this.#connection);
+    this.#resolveClosed();
+  }
+
+  /** The same as {@linkcode Socket.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Whether `error` says that the peer has gone: a connection that was reset, aborted or closed at the other end. */
+export function isDisconnect(error: unknown): boolean {
+  const { BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut } = Deno.errors;
+  return [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut].some((each) =>
+    error instanceof each
+  );
+}
+
+/** A read under way, and who waits for it. */
+interface Reading {
+  reader: {
+    readonly buffer: Uint8Array;
+    readonly resume: (n: number | null | undefined) => void;
+    readonly fail: (error: unknown) => void;
+  } | undefined;
+}
+
+function listen(address: ServerAddress, reusePort: boolean): Deno.Listener {
+  try {
+    if ("path" in address) return Deno.listen({ transport: "unix", path: address.path });
+    const { hostname = "localhost", port, cert, key } = address;
+    if (cert === undefined && key === undefined) return Deno.listen({ hostname, port, reusePort });
+    if (cert === undefined || key === undefined) {
+      throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
+    }
+    return Deno.listenTls({ hostname, port, reusePort, cert, key });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(`Cannot listen on ${format(address)}: the address is in use`, {
+      cause: error,
+    });
+  }
+}
+
+function format(address: Address): string {
+  return "path" in address ? address.path : `${address.hostname ?? "localhost"}:${address.port}`;
+}
+
+function addressOf(address: Deno.Addr): Address {
+  if ("path" in address) return { path: address.path };
+  const { hostname, port } = address as Deno.NetAddr;
+  return { hostname, port };
+}
+
+/** Waits for something that must be disposed if nobody wants it any more when it comes. */
+function taking<T extends Disposable>(
+  promise: Promise<T>,
+  cancel: () => void,
+  options: WaitOptions & { what: string },
+): Promise<T> {
+  return Tasklet.suspend<T>((resume, fail) => {
+    let isWanted = true;
+    promise.then((value) => isWanted ? resume(value) : value[Symbol.dispose](), fail);
+    return () => {
+      isWanted = false;
+      cancel();
+    };
+  }, options);
+}
+
+function setNoDelay(connection: Deno.Conn): void {
+  if (!("setNoDelay" in connection)) return; // a unix socket
+  try {
+    (connection as Deno.TcpConn).setNoDelay(true);
+  } catch (error) {
+    // The peer has gone already; whoever reads is told.
+    if (!(error instanceof Deno.errors.BadResource) && (error as { code?: string }).code === undefined) {
+      throw error;
+    }
+  }
+}
+
+function close(resource: { close(): void }): void {
+  try {
+    resource.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error; // otherwise it is closed already
+  }
+}
+
+function isOutOfDescriptors(error: unknown): boolean {
+  const { code } = error as { code?: string };
+  return code === "EMFILE" || code === "ENFILE";
+}

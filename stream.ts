@@ -1,0 +1,413 @@
+/**
+ * Buffered streams: lines and bytes to and from something that takes and gives bytes.
+ *
+ * Reading and writing belong to the stream, not to the tasklet that waits for them: one that is killed meanwhile takes
+ * nothing with it, and leaves nothing half written.
+ *
+ * Runtime-neutral: a socket is whatever has the methods of {@linkcode ByteStream}.
+ *
+ * @module
+ */
+import { running } from "./context.ts";
+import { LineBuffer } from "./lines.ts";
+import { pass, suspend } from "./suspend.ts";
+import { TelnetFilter } from "./telnet.ts";
+import { now } from "./timer.ts";
+import { TaskletExit, type WaitOptions } from "./wait.ts";
+
+/** What a {@linkcode BufferedStream} is laid over: a socket. */
+export interface ByteStream {
+  /** Reads into `buffer`: how many bytes, at least one; `null` at the end. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Writes some of `bytes`: how many, at least one. */
+  writeSome(bytes: Uint8Array): Promise<number>;
+  /** Closes both directions. Harmless twice. */
+  close(): void;
+}
+
+/** How a {@linkcode BufferedStream} is bounded, and what it understands. */
+export interface BufferedStreamOptions {
+  /**
+   * How many bytes a line may have, its end not counted.
+   *
+   * @default {65536}
+   */
+  maxLineLength?: number | undefined;
+  /**
+   * How many bytes may be queued for writing.
+   *
+   * @default {1048576}
+   */
+  maxBuffered?: number | undefined;
+  /**
+   * Whether to take out, and decline, what telnet clients negotiate. Ctrl-C and Ctrl-D then end the stream.
+   *
+   * @default {false}
+   */
+  telnet?: boolean | undefined;
+}
+
+/** More was queued for writing than may be. Nothing of the last `write` was. */
+export class WriteOverflowError extends Error {
+  override readonly name = "WriteOverflowError";
+  /** How many bytes may be queued. */
+  readonly maxBuffered: number;
+
+  /** Creates the error for queues of more than `maxBuffered` bytes. */
+  constructor(maxBuffered: number) {
+    super(`Cannot write: more than ${maxBuffered} bytes would wait to be sent`);
+    this.maxBuffered = maxBuffered;
+  }
+}
+
+/** The stream ended before all that was wanted had come. */
+export class UnexpectedEndError extends Error {
+  override readonly name = "UnexpectedEndError";
+}
+
+/**
+ * Lines and bytes over a socket: a {@linkcode BufferedReader} and a {@linkcode BufferedWriter}.
+ *
+ * - **Bounds**: lines, and what is queued for writing, have a maximum.
+ * - **Cancellation**: a killed reader loses nothing, the next one gets the bytes; what was queued is sent whole.
+ * - **Half-close**: a peer that has ended its side can still be answered.
+ * - **Text** is UTF-8; what is not arrives as U+FFFD.
+ */
+export class BufferedStream implements AsyncDisposable {
+  /** What comes in. */
+  readonly reader: BufferedReader;
+  /** What goes out. */
+  readonly writer: BufferedWriter;
+  readonly #socket: ByteStream;
+
+  /**
+   * Lays buffers over `socket`, which from now on should be used through them alone.
+   *
+   * @throws {RangeError} If `maxLineLength` or `maxBuffered` is not a positive integer or `Infinity`.
+   */
+  constructor(socket: ByteStream, options: BufferedStreamOptions = {}) {
+    const { maxLineLength = 65_536, maxBuffered = 1_048_576, telnet = false } = options;
+    this.#socket = socket;
+    this.writer = new BufferedWriter(socket, maxBuffered);
+    this.reader = new BufferedReader(socket, maxLineLength, telnet ? this.writer : undefined);
+  }
+
+  /**
+   * Sends what is queued, waiting for room, then closes the socket; a peer that takes nothing cannot hold that up.
+   *
+   * @param options.timeout Milliseconds to wait for room at most. @default {5000}
+   * @returns Whether all was sent: `false` if the peer had gone or the time was up.
+   */
+  async close({ timeout = 5000 }: WaitOptions = {}): Promise<boolean> {
+    try {
+      await this.writer.flush({ timeout });
+      return true;
+    } catch (error) {
+      if (error instanceof TaskletExit) throw error;
+      return false;
+    } finally {
+      this.#socket.close();
+    }
+  }
+
+  /** The same as {@linkcode BufferedStream.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** The reading side of a {@linkcode BufferedStream}. Lines and bytes may be read in turn, by one tasklet at a time. */
+export class BufferedReader {
+  readonly #socket: ByteStream;
+  readonly #buffer: LineBuffer;
+  readonly #filter: TelnetFilter | undefined;
+  readonly #answers: BufferedWriter | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #step: Promise<void> | undefined; // of reading on, under way
+
+  /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
+  constructor(socket: ByteStream, maxLineLength: number, telnet: BufferedWriter | undefined) {
+    this.#socket = socket;
+    this.#buffer = new LineBuffer(maxLineLength);
+    this.#answers = telnet;
+    this.#filter = telnet === undefined ? undefined : new TelnetFilter();
+  }
+
+  /**
+   * Reads a line, without its end (LF or CR LF). The last line needs no end.
+   *
+   * @returns `null` at the end.
+   * @throws {LineTooLongError} Once the next line is longer than `maxLineLength` bytes, whether or not its end has come.
+   */
+  readLine(): Promise<string | null> {
+    const line = this.#buffer.takeLine();
+    return line === undefined ? this.#readLineSlowly() : pass(line);
+  }
+
+  async #readLineSlowly(): Promise<string | null> {
+    let line: string | null | undefined;
+    while ((line = this.#buffer.takeLine()) === undefined) {
+      await this.#advance(() => this.#splitOrRead());
+    }
+    return line;
+  }
+
+  /** Reads lines until the end; `break` leaves the rest for later. */
+  readLines(): AsyncIterableIterator<string> {
+    // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+    const iterator: AsyncIterableIterator<string> = {
+      next: async () => {
+        const value = await this.readLine();
+        return value === null ? { done: true, value: undefined } : { done: false, value };
+      },
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /**
+   * Reads what is there, waiting for at least one byte.
+   *
+   * @param max How many bytes at most. @default {65536}
+   * @returns A copy; `null` at the end.
+   */
+  async readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
+    if (this.#buffer.length === 0) await this.#readUpTo(1);
+    const bytes = await pass(this.#buffer.length);
+    return bytes === 0 ? null : this.#buffer.takeBytes(max);
+  }
+
+  /**
+   * Reads `n` bytes, fewer only at the end.
+   *
+   * @returns A copy; `null` if the end has come before.
+   */
+  async readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    await this.#readUpTo(n);
+    return await this.readChunk(n);
+  }
+
+  /**
+   * Reads exactly `n` bytes.
+   *
+   * @throws {UnexpectedEndError} If the end comes before; what has come stays unread.
+   */
+  async readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
+    await this.#readUpTo(n);
+    if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
+    throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
+  }
+
+  async #readUpTo(n: number): Promise<void> {
+    while (this.#buffer.length < n && !this.#buffer.hasEnded) await this.#advance(() => this.#read());
+  }
+
+  // Goes on with the step under way, or begins one. Outside of any tasklet, because it outlives who waits for it.
+  async #advance(step: () => Promise<void>): Promise<void> {
+    this.#step ??= running.run(undefined, step).finally(() => this.#step = undefined);
+    const current = this.#step;
+    await suspend<void>(
+      (resume, fail) => void current.then(resume, fail),
+      Infinity,
+      "for bytes from a socket",
+    );
+  }
+
+  async #splitOrRead(): Promise<void> {
+    await this.#buffer.split();
+    // Nothing between these two lets another reader in, so what was split is still there.
+    if (this.#buffer.mustReadOn) await this.#read();
+  }
+
+  async #read(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    try {
+      const room = this.#buffer.room();
+      const n = await this.#socket.read(room);
+      if (n === null) this.#buffer.end();
+      else this.#keep(room.subarray(0, n));
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    }
+  }
+
+  #keep(bytes: Uint8Array): void {
+    if (this.#filter === undefined) return this.#buffer.filled(bytes.length);
+    const { length, answers } = this.#filter.filter(bytes);
+    this.#buffer.filled(length);
+    if (this.#filter.hasEnded) this.#buffer.end();
+    if (answers.length > 0) this.#answers!.sendAside(new Uint8Array(answers));
+  }
+}
+
+interface Flush {
+  readonly upTo: number;
+  readonly resume: () => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** The writing side of a {@linkcode BufferedStream}. */
+export class BufferedWriter {
+  readonly #socket: ByteStream;
+  readonly #maxBuffered: number;
+  // What is queued: bytes, then text that is not encoded yet. Text is counted as if each character took three bytes,
+  // and encoded to know better only when that would be too much.
+  #parts: Uint8Array[] = [];
+  #text = "";
+  #queued = 0; // bytes in #parts
+  #sending = 0; // bytes that are on their way
+  #sent = 0; // bytes since the beginning
+  #flushes: Flush[] = [];
+  #isSending = false;
+  #stalledSince = 0;
+  #failure: { readonly error: unknown } | undefined;
+
+  /** Use {@linkcode BufferedStream}. */
+  constructor(socket: ByteStream, maxBuffered: number) {
+    if (!(maxBuffered === Infinity || Number.isSafeInteger(maxBuffered)) || maxBuffered < 1) {
+      throw new RangeError(
+        `Cannot create buffered stream: "maxBuffered" must be a positive integer, got ${maxBuffered}`,
+      );
+    }
+    this.#socket = socket;
+    this.#maxBuffered = maxBuffered;
+  }
+
+  /** How many bytes wait to be sent, at least: text counts a byte a character until it is on its way. */
+  get buffered(): number {
+    return this.#queued + this.#text.length + this.#sending;
+  }
+
+  /** For how many milliseconds the socket has taken nothing of what is being sent; 0 if nothing is. */
+  get stalled(): number {
+    return this.#isSending ? now() - this.#stalledSince : 0;
+  }
+
+  /**
+   * Queues text, or bytes, which are taken over and not copied. Call {@linkcode BufferedWriter.flush} to send.
+   *
+   * What is written to a peer that has gone is lost, and the next flush tells.
+   *
+   * @throws {WriteOverflowError} If more than `maxBuffered` bytes would wait.
+   */
+  write(data: string | Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    const size = typeof data === "string" ? 3 * data.length : data.length;
+    if (this.#sending + this.#queued + 3 * this.#text.length + size > this.#maxBuffered) {
+      this.#encode();
+      if (typeof data === "string") data = encoder.encode(data);
+      if (this.buffered + data.length > this.#maxBuffered) throw new WriteOverflowError(this.#maxBuffered);
+    }
+    if (typeof data === "string") {
+      this.#text += data;
+    } else {
+      this.#encode();
+      this.#add(data);
+    }
+  }
+
+  /** Queues text and a line end (LF), as {@linkcode BufferedWriter.write}. */
+  writeLine(text: string): void {
+    this.write(text + "\n");
+  }
+
+  /**
+   * Sends all that is queued, in as few writes as possible, waiting for room.
+   *
+   * If the wait ends early, what was queued is sent all the same.
+   *
+   * @param options.timeout Milliseconds to wait at most. @default {Infinity}
+   * @throws What ended the sending, such as a peer that has gone.
+   * @throws {TimeoutError} If not all was sent in time.
+   */
+  flush({ timeout = Infinity }: WaitOptions = {}): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
+    this.#encode();
+    const left = this.buffered;
+    if (left === 0) return pass(undefined);
+    const upTo = this.#sent + left;
+    if (!this.#isSending) void running.run(undefined, () => this.#send());
+    return suspend<void>(
+      (resume, fail) => {
+        const flush = { upTo, resume, fail };
+        this.#flushes.push(flush);
+        return () => void (this.#flushes = this.#flushes.filter((other) => other !== flush));
+      },
+      timeout,
+      "for a socket to take bytes",
+    );
+  }
+
+  /** Sends bytes that nobody waits for, if there is room. */
+  sendAside(bytes: Uint8Array): void {
+    if (this.#failure !== undefined || this.buffered + bytes.length > this.#maxBuffered) return;
+    this.#add(bytes);
+    if (!this.#isSending) void running.run(undefined, () => this.#send());
+  }
+
+  // Sends until nothing is queued. Never rejects: whoever flushes gets the error, or whoever writes next.
+  async #send(): Promise<void> {
+    this.#isSending = true;
+    try {
+      while (this.buffered > 0) {
+        let bytes = this.#take();
+        while (bytes.length > 0) {
+          this.#stalledSince = now();
+          const n = await this.#socket.writeSome(bytes);
+          bytes = bytes.subarray(n);
+          this.#sending -= n;
+          this.#sent += n;
+          this.#endFlushes();
+        }
+      }
+    } catch (error) {
+      this.#failure = { error };
+      for (const flush of this.#flushes) flush.fail(error);
+      this.#flushes = [];
+      this.#parts = [];
+      this.#queued = this.#sending = 0;
+    } finally {
+      this.#isSending = false;
+    }
+  }
+
+  #endFlushes(): void {
+    let ended = 0;
+    while (ended < this.#flushes.length && this.#flushes[ended]!.upTo <= this.#sent) ended++;
+    for (const flush of this.#flushes.splice(0, ended)) flush.resume();
+  }
+
+  #take(): Uint8Array {
+    this.#encode();
+    const bytes = this.#parts.length === 1 ? this.#parts[0]! : concat(this.#parts, this.#queued);
+    this.#parts = [];
+    this.#sending = this.#queued;
+    this.#queued = 0;
+    return bytes;
+  }
+
+  #encode(): void {
+    if (this.#text === "") return;
+    this.#add(encoder.encode(this.#text));
+    this.#text = "";
+  }
+
+  #add(bytes: Uint8Array): void {
+    this.#parts.push(bytes);
+    this.#queued += bytes.length;
+  }
+}
+
+const encoder = new TextEncoder();
+
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
