@@ -17,6 +17,7 @@ const CR = 13;
 
 /** A line that is longer than allowed. The stream gives no further lines after it. */
 export class LineTooLongError extends Error {
+  /** `"LineTooLongError"`. */
   override readonly name = "LineTooLongError";
   /** How many bytes a line may have, its end not counted. */
   readonly maxLineLength: number;

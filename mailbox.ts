@@ -23,8 +23,9 @@ export interface MailboxOptions {
   overflow?: "refuse" | "drop-oldest" | undefined;
 }
 
+/** A class whose instances are `T`. */
 // deno-lint-ignore no-explicit-any
-type Class<T> = abstract new (...args: any[]) => T;
+export type ClassOf<T> = abstract new (...args: any[]) => T;
 
 /** A message of an indexed mailbox, with its place in the order of arrival. */
 interface Placed<T> {
@@ -99,11 +100,11 @@ export class Mailbox<T extends object> {
   }
 
   /** Takes the oldest that is an instance of one of `classes`, or `undefined`; the others stay where they are. */
-  takeOf(classes: readonly Class<T>[]): T | undefined {
+  takeOf(classes: readonly ClassOf<T>[]): T | undefined {
     if (this.#length === 0) return undefined;
     this.#indexed ??= this.#index();
     const rings: Deque<Placed<T>>[] = [];
-    for (const [of, ring] of this.#indexed) if (includes(classes, of as Class<T>)) rings.push(ring);
+    for (const [of, ring] of this.#indexed) if (includes(classes, of as ClassOf<T>)) rings.push(ring);
     return this.#takeFrom(rings);
   }
 
@@ -135,7 +136,7 @@ export class Mailbox<T extends object> {
 }
 
 /** Whether instances of `of` are instances of one of `classes`. */
-export function includes<T>(classes: readonly Class<T>[], of: Class<T>): boolean {
+export function includes<T>(classes: readonly ClassOf<T>[], of: ClassOf<T>): boolean {
   for (const each of classes) if (of === each || of.prototype instanceof each) return true;
   return false;
 }

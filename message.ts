@@ -28,7 +28,7 @@
  */
 import { running } from "./context.ts";
 
-export { Mailbox, type MailboxOptions } from "./mailbox.ts";
+export { type ClassOf, Mailbox, type MailboxOptions } from "./mailbox.ts";
 
 /**
  * An instance of a message class.
@@ -128,6 +128,7 @@ export type CallErrorReason = "finished" | "refused" | "forgotten" | "deadlock";
 
 /** A call that can get no reply any more. */
 export class CallError extends Error {
+  /** `"CallError"`. */
   override readonly name = "CallError";
   /** Why there is no reply. */
   readonly reason: CallErrorReason;

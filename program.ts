@@ -20,31 +20,69 @@ const NUMBERS: Record<Signal, number> = {
   SIGBREAK: 21,
 };
 
-/** The exit code of a program that a signal ends: 128 and the signal's number. */
-export function exitCodeOf(signal: Signal): number {
-  return 128 + NUMBERS[signal];
+/** How `dispatch` runs a program. */
+export interface DispatchOptions {
+  /**
+   * The signals that end the program.
+   *
+   * @default {["SIGINT", "SIGTERM"]}
+   */
+  signals?: readonly Signal[] | undefined;
+  /**
+   * Milliseconds for which `finally` blocks may wait when it ends.
+   *
+   * @default {5000}
+   */
+  grace?: number | undefined;
 }
 
-/** Calls `f` with each of `signals` that arrives, in place of what the signal does otherwise, until disposed. */
-export function onSignals(signals: readonly Signal[], f: (signal: Signal) => void): Disposable {
-  const listener = (signal: NodeJS.Signals) => f(signal as Signal);
-  for (const signal of signals) process.on(signal, listener);
-  return {
-    [Symbol.dispose]: () => {
-      for (const signal of signals) process.off(signal, listener);
-    },
+/** What a program consists of. */
+export interface Root {
+  /** Ends all of it, with `grace` milliseconds for cleanup; resolves when it has ended. */
+  kill(grace: number): Promise<void>;
+  /** Resolves when the main part has ended: with its error, if it has failed. */
+  readonly failure: Promise<{ readonly error: unknown } | undefined>;
+  /** Its name, for people. */
+  toString(): string;
+}
+
+// The program that runs, if there is one. A second one takes its place for `endProgram`, and both go on.
+let end: ((code: number) => void) | undefined;
+
+/** Binds `root` to the process: signals and the end of the event loop end it, and its end sets the exit code. */
+export function runProgram(
+  { signals = ["SIGINT", "SIGTERM"], grace = 5000 }: DispatchOptions,
+  root: Root,
+): void {
+  let exitCode: number | undefined;
+  const endThis = (code: number): void => {
+    exitCode ??= code;
+    void root.kill(grace);
   };
+  const onSignal = (signal: Signal): void => {
+    const code = 128 + NUMBERS[signal];
+    if (exitCode === undefined) endThis(code);
+    else process.exit(code);
+  };
+  const onDrain = (): void => endThis(0);
+  for (const signal of signals) process.on(signal, onSignal);
+  process.on("beforeExit", onDrain);
+  end = endThis;
+  void root.failure.then(async (failure) => {
+    if (failure !== undefined) console.error(`${root} failed:`, failure.error);
+    await root.kill(grace); // what is not below the main part
+    for (const signal of signals) process.off(signal, onSignal);
+    process.off("beforeExit", onDrain);
+    if (end === endThis) end = undefined;
+    if (failure !== undefined) process.exit(1);
+    if (exitCode !== undefined) process.exit(exitCode);
+  });
 }
 
-/** Calls `f` when the event loop has nothing left to wait for, until disposed. `f` may start new work. */
-export function onDrain(f: () => void): Disposable {
-  process.on("beforeExit", f);
-  return { [Symbol.dispose]: () => void process.off("beforeExit", f) };
-}
-
-/** Ends the process. */
-export function exit(code: number): never {
-  process.exit(code);
+/** Ends the program that runs, or the process if there is none. */
+export function endProgram(code: number): void {
+  if (end === undefined) process.exit(code);
+  end(code);
 }
 
 /**

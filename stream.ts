@@ -49,6 +49,7 @@ export interface BufferedStreamOptions {
 
 /** More was queued for writing than may be. Nothing of the last `write` was. */
 export class WriteOverflowError extends Error {
+  /** `"WriteOverflowError"`. */
   override readonly name = "WriteOverflowError";
   /** How many bytes may be queued. */
   readonly maxBuffered: number;
@@ -62,6 +63,7 @@ export class WriteOverflowError extends Error {
 
 /** The stream ended before all that was wanted had come. */
 export class UnexpectedEndError extends Error {
+  /** `"UnexpectedEndError"`. */
   override readonly name = "UnexpectedEndError";
 }
 

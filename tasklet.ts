@@ -40,7 +40,7 @@ import {
   type MessageConstructor,
   type Receiver,
 } from "./message.ts";
-import { exit, exitCodeOf, onDrain, onFloatingRejection, onSignals, type Signal } from "./program.ts";
+import { type DispatchOptions, endProgram, onFloatingRejection, runProgram } from "./program.ts";
 import {
   checkMs,
   type DeadlineScope,
@@ -55,9 +55,9 @@ import { each, interval, later, loop, rate } from "./repeat.ts";
 import { cycleOf, EndWait, JoinWait, sleep, type Start, suspend, yieldTurn } from "./suspend.ts";
 import { onAbort, ready, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
-export type { Signal } from "./program.ts";
+export type { DispatchOptions, Signal } from "./program.ts";
 export { TimeoutError } from "./timer.ts";
-export { TaskletExit, type WaitOptions } from "./wait.ts";
+export { TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 /** Any tasklet, whatever it returns and accepts. */
 export type AnyTasklet = Tasklet<unknown, never>;
@@ -105,6 +105,7 @@ export interface KillOptions {
 
 /** The end of a tasklet that one joined and that has not returned. */
 export class JoinError extends Error {
+  /** `"JoinError"`. */
   override readonly name = "JoinError";
   /** The tasklet that was joined. */
   readonly tasklet: AnyTasklet;
@@ -119,7 +120,8 @@ export class JoinError extends Error {
   }
 }
 
-const MSG_DOWN_BASE: MessageClass<"MSG_DOWN"> = Message("MSG_DOWN");
+/** The base of {@linkcode MSG_DOWN}, with a written type. */
+export const MSG_DOWN_BASE: MessageClass<"MSG_DOWN"> = Message("MSG_DOWN");
 
 /**
  * Tells who monitors a tasklet that it has finished.
@@ -194,6 +196,7 @@ let created = 0;
 const names = new Map<string, Tasklet>();
 const daemons = new Set<AnyTasklet>();
 let starting: Tasklet[] = [];
+let inboxOf: (task: AnyTasklet) => Inbox;
 
 /**
  * An async function that runs with an identity: a name, a mailbox, a parent, children, an end.
@@ -232,8 +235,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #unfinished = 0; // children that are neither finished nor abandoned
   #isScope = false;
 
-  /** What it receives. @ignore */
-  protected readonly inbox: Inbox;
+  readonly #inbox: Inbox;
 
   #exit: TaskletExit | undefined; // it has been killed
   #told = false; // ... and has met the exit at a wait point
@@ -257,10 +259,14 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   /** Kept by the deadlines alone. @ignore */
   timeouts: Timeout[] | undefined;
 
+  static {
+    inboxOf = (task) => task.#inbox;
+  }
+
   /** Use {@linkcode Tasklet.new}. */
   protected constructor(name: string, options: TaskletOptions) {
     this.name = name;
-    this.inbox = new Inbox(this, options.mailbox);
+    this.#inbox = new Inbox(this, options.mailbox);
     if (options.daemon) daemons.add(this);
     else this.#adoptBy(Tasklet.current());
     if (this.#parent !== undefined) Timeout.inherit(this.#parent, this);
@@ -309,7 +315,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     classes?: readonly C[],
     options: WaitOptions = {},
   ): AsyncIterableIterator<InstanceType<C>> {
-    return here("receive").inbox.receive(classes, options.timeout) as AsyncIterableIterator<InstanceType<C>>;
+    return here("receive").#inbox.receive(classes, options.timeout) as AsyncIterableIterator<InstanceType<C>>;
   }
 
   /**
@@ -326,7 +332,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     classes?: readonly C[],
     options: WaitOptions = {},
   ): Promise<InstanceType<C>> {
-    return here("receive").inbox.receiveOne(classes, options.timeout) as Promise<InstanceType<C>>;
+    return here("receive").#inbox.receiveOne(classes, options.timeout) as Promise<InstanceType<C>>;
   }
 
   /**
@@ -336,7 +342,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
    * @throws {Error} Outside of a tasklet.
    */
   static pending(): IterableIterator<AnyMessage> {
-    return here("receive").inbox.pending();
+    return here("receive").#inbox.pending();
   }
 
   /**
@@ -632,7 +638,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   /** How many messages wait, and how many may. */
   get mailbox(): MailboxView {
-    const inbox = this.inbox;
+    const inbox = this.#inbox;
     return {
       get length() {
         return inbox.length;
@@ -724,12 +730,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   // The line of parents from this one to `ancestor`, and back: who waits for its child before it can finish.
   #wayUpTo(ancestor: AnyTasklet): string | undefined {
-    const way: AnyTasklet[] = [];
-    for (let task: AnyTasklet | undefined = this; task !== undefined; task = task.#parent) {
-      way.push(task);
-      if (task === ancestor) return [this, ...way.reverse()].join(" → ");
+    const way: AnyTasklet[] = [this];
+    while (way[0] !== ancestor) {
+      const parent: Tasklet | undefined = way[0]!.#parent;
+      if (parent === undefined) return undefined;
+      way.unshift(parent);
     }
-    return undefined;
+    return [this, ...way].join(" → ");
   }
 
   /** Kills the tasklet and waits until its cleanup has ended. */
@@ -739,7 +746,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   /** Takes a message. @ignore */
   deliver(message: P): boolean {
-    return this.inbox.deliver(message);
+    return this.#inbox.deliver(message);
   }
 
   /** Takes a message and promises its reply. @ignore */
@@ -747,17 +754,17 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     checkMs("call", "timeout", timeout);
     const caller = Tasklet.current();
     const cycle = caller === undefined ? undefined : cycleOf(caller, this);
-    const wait = new CallWait(caller, this, this.inbox, message.type);
+    const wait = new CallWait(caller, this, this.#inbox, message.type);
     if (!wait.begin(timeout)) return wait.promise;
     if (signal?.aborted) {
       wait.abort(signal.reason);
-    } else if (this.inbox.isClosed) {
+    } else if (this.#inbox.isClosed) {
       wait.abort(callError("finished", message.type, `${this} has finished`, this.#end));
     } else if (cycle !== undefined) {
       wait.abort(callError("deadlock", message.type, `${this} waits for the caller: ${cycle}`));
     } else {
       if (signal !== undefined) wait.obey(signal);
-      this.inbox.call(message, wait);
+      this.#inbox.call(message, wait);
     }
     return wait.promise;
   }
@@ -858,8 +865,10 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #bodyEnded(): void {
     this.#phase = "children";
     this.#body = undefined;
-    this.#abortWaits(this.#exit ?? new TaskletExit(`${this} has finished`), () => true);
-    this.inbox.giveUp({ deferred: false, cause: this.#end });
+    if (this.waits !== undefined) {
+      this.#abortWaits(this.#exit ?? new TaskletExit(`${this} has finished`), () => true);
+    }
+    this.#inbox.giveUp({ deferred: false, cause: this.#end });
     if (!this.#exitedWell) {
       const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
       for (const child of this.children.reverse()) child.#killTree(GRACE, exit);
@@ -901,7 +910,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     daemons.delete(this);
     for (const name of this.#names ?? []) names.delete(name);
     this.#asked = this.#askers > 0 || (this.#monitors?.size ?? 0) > 0;
-    this.inbox.giveUp({ deferred: true, cause: this.#end });
+    this.#inbox.giveUp({ deferred: true, cause: this.#end });
     for (const monitor of this.#watching ?? []) Tasklet.#unmonitor(monitor);
     for (const monitor of this.#monitors ?? []) {
       Tasklet.#unmonitor(monitor);
@@ -944,7 +953,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #stop(exit: TaskletExit): void {
     if (this.#exit !== undefined || !this.alive) return;
     this.#exit = exit;
-    this.inbox.close();
+    this.#inbox.close();
     this.#controller?.abort(exit);
     if (this.#phase === "ready") return this.#bodyEnded();
     if (this.waits === undefined) return;
@@ -993,13 +1002,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     const task = Tasklet.current();
     if (task === undefined) return false;
     // A wait nobody awaits any more, of a tasklet that is going or gone.
-    if (reason instanceof TaskletExit && task.inbox.isClosed) return true;
+    if (reason instanceof TaskletExit && task.#inbox.isClosed) return true;
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);
     return true;
   }
 
   static #notify({ watcher, watched, MSG }: Monitor): void {
-    watcher.inbox.deliverAnyway(running.run(watched, () => new MSG(watched, watched.#end)));
+    watcher.#inbox.deliverAnyway(running.run(watched, () => new MSG(watched, watched.#end)));
   }
 
   static #unmonitor(monitor: Monitor): void {
@@ -1018,15 +1027,15 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
     classes?: readonly MessageConstructor[],
     options: WaitOptions = {},
   ): AsyncIterableIterator<AnyMessage> {
-    return this.inbox.receive(classes, options.timeout);
+    return inboxOf(this).receive(classes, options.timeout);
   }
 
   receiveOne(classes?: readonly MessageConstructor[], options: WaitOptions = {}): Promise<AnyMessage> {
-    return this.inbox.receiveOne(classes, options.timeout);
+    return inboxOf(this).receiveOne(classes, options.timeout);
   }
 
   pending(): IterableIterator<AnyMessage> {
-    return this.inbox.pending();
+    return inboxOf(this).pending();
   }
 }
 
@@ -1066,24 +1075,6 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
 }
 
-/** How {@linkcode dispatch} runs a program. */
-export interface DispatchOptions {
-  /**
-   * The signals that end the program.
-   *
-   * @default {["SIGINT", "SIGTERM"]}
-   */
-  signals?: readonly Signal[] | undefined;
-  /**
-   * Milliseconds for which `finally` blocks may wait when it ends.
-   *
-   * @default {5000}
-   */
-  grace?: number | undefined;
-}
-
-let program: { readonly end: (code: number) => void } | undefined;
-
 /**
  * Runs a program: `main` in the root tasklet.
  *
@@ -1095,42 +1086,25 @@ let program: { readonly end: (code: number) => void } | undefined;
  * - **Daemons** are killed when the root has finished.
  *
  * @returns The root tasklet. It is no promise, so `await dispatch(main)` is harmless and waits for nothing.
+ * @throws {RangeError} If `grace` is negative or not a number.
  */
-export function dispatch<R>(
-  main: () => R,
-  { signals = ["SIGINT", "SIGTERM"], grace = GRACE }: DispatchOptions = {},
-): Tasklet<Awaited<R>> {
-  checkMs("dispatch", "grace", grace);
-  let exitCode: number | undefined;
+export function dispatch<R>(main: () => R, options: DispatchOptions = {}): Tasklet<Awaited<R>> {
+  checkMs("dispatch", "grace", options.grace ?? 0);
   const root = Tasklet.new(main, { name: main.name || "main", daemon: true })();
-  const end = (code: number): void => {
-    exitCode ??= code;
-    void root.kill({ grace });
-  };
-  using cleanup = new DisposableStack();
-  cleanup.use(onDrain(() => end(0)));
-  cleanup.use(
-    onSignals(
-      signals,
-      (signal) => exitCode === undefined ? end(exitCodeOf(signal)) : exit(exitCodeOf(signal)),
-    ),
-  );
-  const held = cleanup.move();
-  const me = program = { end };
-  const finished = running.run(
-    undefined,
-    () => root.join().then(() => undefined, (error: JoinError) => error),
-  );
-  void finished.then(async (error) => {
-    const failed = error !== undefined && !(error.cause instanceof TaskletExit);
-    if (failed) report(`${root} failed:`, error.cause);
-    await Promise.all([...daemons].map((task) => task.kill({ grace })));
-    held.dispose();
-    if (program === me) program = undefined;
-    if (failed) exit(1);
-    if (exitCode !== undefined) exit(exitCode);
+  runProgram(options, {
+    kill: async (grace) => {
+      await root.kill({ grace });
+      await Promise.all([...daemons].map((task) => task.kill({ grace })));
+    },
+    // Whoever waits here is the process, in nobody's name.
+    failure: running.run(undefined, () => root.join().then(() => undefined, failureOf)),
+    toString: () => root.toString(),
   });
   return root;
+}
+
+function failureOf(error: JoinError): { readonly error: unknown } | undefined {
+  return error.cause instanceof TaskletExit ? undefined : { error: error.cause };
 }
 
 /**
@@ -1140,7 +1114,6 @@ export function dispatch<R>(
  * @returns A promise that is never fulfilled; a tasklet that awaits it meets its `TaskletExit` there.
  */
 export function quit(code = 0): Promise<never> {
-  if (program === undefined) exit(code);
-  program.end(code);
+  endProgram(code);
   return Tasklet.suspend<never>(() => {}, { what: "for the end of the program" });
 }

@@ -13,6 +13,7 @@ import { running } from "./context.ts";
 
 /** A wait that took too long. Nothing is lost by it: what was waited for can be waited for again. */
 export class TimeoutError extends Error {
+  /** `"TimeoutError"`. */
   override readonly name = "TimeoutError";
 }
 
@@ -56,7 +57,7 @@ export class Timer implements Disposable {
   /** Tells apart timers of the same time: the older goes first. */
   readonly order: number;
   /** Where it stands in the heap; -1 when it is not there. Kept by the heap alone. */
-  index = -1;
+  index: number = -1;
 
   /** Use {@linkcode setTimer}. */
   constructor(at: number, fire: () => void, order: number) {

@@ -66,6 +66,7 @@ export function ready<T>(value: T): Promise<T> {
  * reason beside the kill.
  */
 export class TaskletExit extends Error {
+  /** `"TaskletExit"`. */
   override readonly name = "TaskletExit";
 }
 

@@ -16,22 +16,24 @@ import {
   LineTooLongError,
   Message,
   printable,
-  Server,
-  Socket,
+  type Server,
+  type Socket,
   Tasklet,
   TimeoutError,
 } from "../mod.ts";
-import { type Flag, logOf, program, type ServerFlags, serverFlags, type Values, wholeNumber } from "./cli.ts";
+import { program, serve, serverFlags, type ServerOptions, serverOptions, wholeNumber } from "./cli.ts";
+
+export type { ServerOptions } from "./cli.ts";
 
 class MSG_WRITE_LINE extends Message("MSG_WRITE_LINE")<[line: string]> {}
 class MSG_QUIT extends Message("MSG_QUIT") {}
 class MSG_LINE_READ extends Message("MSG_LINE_READ")<[line: string]> {}
 
-/** What {@linkcode chat} can be told, as on its command line. */
-export const FLAGS: ServerFlags & { backlog: Flag<number> } = {
-  ...serverFlags(9010),
-  backlog: wholeNumber("lines that may wait for a client whose socket takes nothing", 1000, 1, 1_000_000),
-};
+/** What {@linkcode chat} can be told. */
+export interface ChatOptions extends ServerOptions {
+  /** How many lines may wait for a client whose socket takes nothing. @default {1000} */
+  readonly backlog?: number;
+}
 
 interface Client {
   readonly task: Tasklet;
@@ -40,14 +42,14 @@ interface Client {
 }
 
 /** Starts the chat server. */
-export function chat(options: Values<typeof FLAGS>): Server {
+export function chat({ backlog = 1000, log = () => {}, ...options }: ChatOptions = {}): Server {
   const clients = new Set<Client>();
-  const log = logOf(options);
 
   async function handle(socket: Socket): Promise<void> {
+    // The backlog is the bound of what waits to be written.
     const stream = new BufferedStream(socket, {
-      maxLineLength: options["max-line"],
-      maxBuffered: Infinity, // the backlog is the bound
+      maxLineLength: options.maxLine,
+      maxBuffered: Infinity,
       telnet: true,
     });
     const task = Tasklet.current()!;
@@ -86,13 +88,10 @@ export function chat(options: Values<typeof FLAGS>): Server {
   // Who reads at all, however slowly, is given a second for it; who does not is no reason to fill the memory.
   function isStuck({ writer, stream }: Client): boolean {
     const waiting = writer.mailbox.length;
-    return waiting >= options.backlog && (stream.writer.stalled > 1000 || waiting >= 32 * options.backlog);
+    return waiting >= backlog && (stream.writer.stalled > 1000 || waiting >= 32 * backlog);
   }
 
-  return Server.serve({ hostname: options.hostname, port: options.port }, handle, {
-    maxConnections: options["max-connections"],
-    idleTimeout: options["idle-timeout"] === 0 ? Infinity : options["idle-timeout"] * 1000,
-  });
+  return serve(options, 9010, handle);
 }
 
 async function read(stream: BufferedStream, client: Tasklet): Promise<void> {
@@ -127,12 +126,16 @@ async function write(stream: BufferedStream, client: Tasklet): Promise<void> {
   }
 }
 
-/** Starts the chat server and says so. */
-export function main(options: Values<typeof FLAGS>): void {
-  const server = chat(options);
-  console.log(`listening for connections on port ${server.port}`);
-}
-
 if (import.meta.main) {
-  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags: FLAGS }, main);
+  const backlog = wholeNumber(
+    "lines that may wait for a client whose socket takes nothing",
+    1000,
+    1,
+    1_000_000,
+  );
+  const flags = { ...serverFlags(9010), backlog };
+  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags }, (values) => {
+    const server = chat({ ...serverOptions(values), backlog: values.backlog });
+    console.log(`listening for connections on port ${server.port}`);
+  });
 }

@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
-import { dispatch, quit } from "../mod.ts";
+import { dispatch, type Handler, quit, Server } from "../mod.ts";
 
 /** A flag with a value: `--name PLACEHOLDER`. */
 export interface Flag<T> {
@@ -58,8 +58,17 @@ export function text<T>(placeholder: string, about: string, otherwise: T): Flag<
 
 const MOST = Number.MAX_SAFE_INTEGER;
 
-/** The flags of every server; `port` is the one it listens on by default. */
-// deno-lint-ignore explicit-module-boundary-types
+/** The flags of every server. */
+export type ServerFlags = {
+  readonly port: Flag<number>;
+  readonly hostname: Flag<string>;
+  readonly "max-connections": Flag<number>;
+  readonly "max-line": Flag<number>;
+  readonly "idle-timeout": Flag<number>;
+  readonly quiet: Switch;
+};
+
+/** The flags of a server that listens on `port` unless it is told otherwise. */
 export function serverFlags(port: number): ServerFlags {
   return {
     port: wholeNumber("port to listen on, 0 for any that is free", port, 0, 65_535),
@@ -71,15 +80,38 @@ export function serverFlags(port: number): ServerFlags {
   };
 }
 
-/** The flags of every server. */
-export type ServerFlags = {
-  port: Flag<number>;
-  hostname: Flag<string>;
-  "max-connections": Flag<number>;
-  "max-line": Flag<number>;
-  "idle-timeout": Flag<number>;
-  quiet: Switch;
-};
+/** What every server can be told. */
+export interface ServerOptions {
+  /** The name or address to listen on. @default {"localhost"} */
+  readonly hostname?: string;
+  /** The port to listen on, 0 for any that is free. */
+  readonly port?: number;
+  /** How many connections may be open at once. @default {10000} */
+  readonly maxConnections?: number;
+  /** How many bytes a line may have. @default {65536} */
+  readonly maxLine?: number;
+  /** Milliseconds for which a client may send nothing. @default {Infinity} */
+  readonly idleTimeout?: number;
+  /** Takes what happens, a line each. @default {nothing} */
+  readonly log?: (line: string) => void;
+}
+
+/** What the flags of a server say. */
+export function serverOptions(values: Values<ServerFlags>): Required<ServerOptions> {
+  return {
+    hostname: values.hostname,
+    port: values.port,
+    maxConnections: values["max-connections"],
+    maxLine: values["max-line"],
+    idleTimeout: values["idle-timeout"] === 0 ? Infinity : values["idle-timeout"] * 1000,
+    log: values.quiet ? () => {} : (line) => console.log(line),
+  };
+}
+
+/** Listens as `options` say, on `port` if they do not. */
+export function serve(options: ServerOptions, port: number, handle: Handler): Server {
+  return Server.serve({ hostname: options.hostname, port: options.port ?? port }, handle, options);
+}
 
 /** What a program is. */
 export interface Program<F extends Flags> {
@@ -150,15 +182,6 @@ function isOutside(error: unknown): error is Error {
   return [AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied].some((each) => error instanceof each);
 }
 
-/** Prints what a program does as it goes, unless it is to be quiet. */
-export type Log = (line: string) => void;
-
-/** The log of a program. */
-export function logOf(values: { quiet: boolean }): Log {
-  return values.quiet ? () => {} : (line) => console.log(line);
-}
-
-// deno-lint-ignore no-control-regex
 const UNSAFE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Text from outside in quotes, so that it can forge no line and drive no terminal. */
