@@ -18,6 +18,8 @@ export interface Flag<T> {
   readonly about: string;
   /** Its value if it is not given. */
   readonly default: T;
+  /** What `--help` says of that, if it is not the value. */
+  readonly defaultText?: string;
   /** Reads a value; `undefined` if it is none. */
   readonly read: (text: string) => T | undefined;
   /** What it wants, if `read` finds none. */
@@ -123,6 +125,12 @@ export interface Program<F extends Flags> {
   readonly flags: F;
 }
 
+/** Flags that do not go together. */
+export class UsageError extends Error {
+  /** `"UsageError"`. */
+  override readonly name = "UsageError";
+}
+
 /** Runs a program: reads its flags from the command line, then dispatches `main` with them. */
 export function program<F extends Flags>(about: Program<F>, main: (values: Values<F>) => unknown): void {
   const values = readFlags(about, Deno.args);
@@ -131,13 +139,14 @@ export function program<F extends Flags>(about: Program<F>, main: (values: Value
     try {
       await main(values);
     } catch (error) {
-      if (!isOutside(error)) throw error;
-      console.error(`${about.name}: ${error.message}`);
-      await quit(1);
+      if (error instanceof UsageError) await complain(about, error.message, 2);
+      else if (isOutside(error)) await complain(about, error.message, 1);
+      else throw error;
     }
   });
 }
 
+// `undefined`: there is nothing to run.
 function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F> | undefined {
   const flags: Flags = { ...about.flags, help: { about: "this text" }, version: { about: "the version" } };
   const names = Object.keys(flags);
@@ -157,19 +166,21 @@ function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F
       wrong.push(`--${name} wants ${flag.wants}, got ${quote(value as string)}`);
     }
   }
-  if (wrong.length > 0) {
-    console.error(`${about.name}: ${wrong[0]} (see --help)`);
-    Deno.exit(2);
-  }
+  if (wrong.length > 0) return void complain(about, `${wrong[0]} (see --help)`, 2);
   if (values.help) return void console.log(help(about, flags));
   if (values.version) return void console.log(`${about.name} ${config.version}`);
   return values as Values<F>;
 }
 
+function complain(about: Program<Flags>, what: string, code: number): Promise<never> {
+  console.error(`${about.name}: ${what}`);
+  return quit(code);
+}
+
 function help(about: Program<Flags>, flags: Flags): string {
   const rows = Object.entries(flags).map(([name, flag]) =>
     "read" in flag
-      ? [`--${name} ${flag.placeholder}`, `${flag.about} (default: ${flag.default})`]
+      ? [`--${name} ${flag.placeholder}`, `${flag.about} (default: ${flag.defaultText ?? flag.default})`]
       : [`--${name}`, flag.about]
   );
   const width = Math.max(...rows.map(([left]) => left!.length));

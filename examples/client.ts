@@ -1,0 +1,153 @@
+/**
+ * A client of a line server: two tasklets and three messages.
+ *
+ * The *reader* turns what the client types into messages to the tasklet that created it; the *writer* sends what that
+ * tasklet and others have for the client, many lines at once if they come fast. A client whose socket takes nothing is
+ * told to quit once its backlog is full; nobody waits for it.
+ *
+ * @module
+ */
+import {
+  type AnyMessage,
+  BufferedStream,
+  isDisconnect,
+  LineTooLongError,
+  Message,
+  type MessageClass,
+  type Socket,
+  Tasklet,
+  TimeoutError,
+} from "../mod.ts";
+
+const WriteLine: MessageClass<"MSG_WRITE_LINE"> = Message("MSG_WRITE_LINE");
+const Write: MessageClass<"MSG_WRITE"> = Message("MSG_WRITE");
+const Quit: MessageClass<"MSG_QUIT"> = Message("MSG_QUIT");
+const LineRead: MessageClass<"MSG_LINE_READ"> = Message("MSG_LINE_READ");
+
+/** To a writer: a line for its client. */
+export class MSG_WRITE_LINE extends WriteLine<[line: string]> {}
+/** To a writer: text for its client, as it is. */
+export class MSG_WRITE extends Write<[text: string]> {}
+/** To the tasklet of a client: it has gone, or must go. */
+export class MSG_QUIT extends Quit {}
+/** To the tasklet of a client: a line that it typed, as it came. */
+export class MSG_LINE_READ extends LineRead<[line: string]> {}
+
+/** How a client is bounded. */
+export interface ClientOptions {
+  /** How many bytes a line may have. @default {65536} */
+  readonly maxLine?: number | undefined;
+  /** How many lines may wait for a client whose socket takes nothing. @default {1000} */
+  readonly backlog?: number | undefined;
+  /** Takes what happens, a line each. @default {nothing} */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+// For how long a socket may take nothing, in milliseconds, before a full backlog counts; and how many backlogs are too
+// many even for one that does take something.
+const STALLED = 1000;
+const FULLEST = 32;
+const FAREWELL = 1000; // milliseconds that a client has to take its last lines
+
+/** A client, as the tasklet sees it that serves it. */
+export class Client {
+  readonly #task = Tasklet.current()!;
+  readonly #stream: BufferedStream;
+  readonly #writer: Tasklet;
+  readonly #backlog: number;
+  readonly #log: (line: string) => void;
+
+  /**
+   * Starts the writer and the reader, as children of the running tasklet.
+   *
+   * @param read Sends what it reads to `client`. @default {lines, as `MSG_LINE_READ`}
+   */
+  constructor(
+    socket: Socket,
+    { maxLine, backlog = 1000, log = () => {} }: ClientOptions,
+    read: Read = readLines,
+  ) {
+    this.#stream = new BufferedStream(socket, {
+      maxLineLength: maxLine,
+      maxBuffered: Infinity,
+      telnet: true,
+    });
+    this.#backlog = backlog;
+    this.#log = log;
+    this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task);
+    Tasklet.new(readAll, { name: "reader" })(this.#stream, this.#task, read);
+  }
+
+  /** Sends a line to all of `clients`. */
+  static multicast(clients: readonly Client[], line: string): void {
+    MSG_WRITE_LINE.send(clients.map((client) => client.#writer))(line);
+    for (const client of clients) client.#quitIfStuck();
+  }
+
+  /** Sends a line to this client. */
+  writeLine(line: string): void {
+    Client.multicast([this], line);
+  }
+
+  /** Sends text to this client, as it is. */
+  write(text: string): void {
+    MSG_WRITE.send(this.#writer)(text);
+    this.#quitIfStuck();
+  }
+
+  #quitIfStuck(): void {
+    const waiting = this.#writer.mailbox.length;
+    if (waiting < this.#backlog) return;
+    // One that reads at all, however slowly, is given its time; one that does not is no reason to fill the memory.
+    if (this.#stream.writer.stalled <= STALLED && waiting < FULLEST * this.#backlog) return;
+    if (MSG_QUIT.send(this.#task)()) {
+      this.#log(`dropped a client that takes nothing: ${waiting} lines wait for it`);
+    }
+  }
+
+  /** Sends what is queued, and `farewell`, to a client that takes it, then closes. */
+  async close(farewell?: string): Promise<void> {
+    await this.#writer.kill(); // it leaves its lines to the stream
+    if (farewell !== undefined) this.#stream.writer.writeLine(farewell);
+    await this.#stream.close({ timeout: FAREWELL });
+  }
+}
+
+/** What reads from a client. */
+export type Read = (reader: BufferedStream["reader"], client: Tasklet) => Promise<void>;
+
+async function readLines(reader: BufferedStream["reader"], client: Tasklet): Promise<void> {
+  for await (const line of reader.readLines()) MSG_LINE_READ.send(client)(line);
+}
+
+async function readAll(stream: BufferedStream, client: Tasklet, read: Read): Promise<void> {
+  try {
+    await read(stream.reader, client);
+  } catch (error) {
+    if (error instanceof LineTooLongError) stream.writer.writeLine("line too long, goodbye");
+    else if (error instanceof TimeoutError) stream.writer.writeLine("silent for too long, goodbye");
+    else if (!isDisconnect(error)) throw error;
+  }
+  MSG_QUIT.send(client)();
+}
+
+async function writeAll(stream: BufferedStream, client: Tasklet): Promise<void> {
+  const write = (messages: Iterable<AnyMessage>) => {
+    for (const msg of messages) {
+      if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
+      else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
+    }
+  };
+  try {
+    for await (const msg of Tasklet.receive()) {
+      write([msg]);
+      write(Tasklet.pending());
+      await stream.writer.flush();
+    }
+  } catch (error) {
+    if (!isDisconnect(error)) throw error;
+    MSG_QUIT.send(client)();
+  } finally {
+    write(Tasklet.pending());
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Commands out of chunks: a command ends at a newline, or with the chunk in which it was received.
+ *
+ * @module
+ */
+import {
+  type BufferedReader,
+  LineTooLongError,
+  Message,
+  type MessageClass,
+  type Tasklet,
+  Timeout,
+  TimeoutError,
+} from "../mod.ts";
+
+/** How many bytes a command may have. */
+export const LONGEST_COMMAND = 4096;
+
+// A chunk that is full may go on in the next one, if that follows at once.
+const CHUNK = 4096;
+const AT_ONCE = 50; // milliseconds
+
+const Command: MessageClass<"MSG_COMMAND"> = Message("MSG_COMMAND");
+
+/** A command that was received, and whether a newline ended it. */
+export class MSG_COMMAND extends Command<[text: string, isFramed: boolean]> {}
+
+/**
+ * Sends the commands that `reader` gives to `to`, until the end.
+ *
+ * @throws {LineTooLongError} If a command is longer than `longest` bytes.
+ */
+export async function readCommands(reader: BufferedReader, to: Tasklet, longest: number): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (let chunk; (chunk = await (rest === "" ? reader.readChunk(CHUNK) : readAtOnce(reader))) !== null;) {
+    const commands = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = commands.pop()!;
+    for (const command of commands) MSG_COMMAND.send(to)(check(command, longest), true);
+    if (check(rest, longest) === "" || chunk.length === CHUNK) continue;
+    MSG_COMMAND.send(to)(rest, false);
+    rest = "";
+  }
+  if (rest !== "") MSG_COMMAND.send(to)(rest, false);
+}
+
+async function readAtOnce(reader: BufferedReader): Promise<Uint8Array | null> {
+  using _ = Timeout.push(AT_ONCE);
+  try {
+    return await reader.readChunk(CHUNK);
+  } catch (error) {
+    if (error instanceof TimeoutError) return new Uint8Array(0);
+    throw error;
+  }
+}
+
+function check(command: string, longest: number): string {
+  if (new TextEncoder().encode(command).length > longest) throw new LineTooLongError(longest);
+  return command;
+}

@@ -1,0 +1,115 @@
+/**
+ * A directory of users, who register, list each other, and chat.
+ *
+ *     deno run --allow-net=localhost:9020 directory.ts
+ *     deno run --allow-net=localhost directory.ts --simulate --duration 30
+ *
+ * Then `nc localhost 9020` and `register,Jane`, `list,all`, `chat,Jane` or `chat,Jane,How are you?`.
+ *
+ * A command ends at a newline, or with the chunk in which it was received; its reply ends as the command did.
+ *
+ * @module
+ */
+import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
+import {
+  program,
+  quote,
+  serve,
+  serverFlags,
+  type ServerOptions,
+  serverOptions,
+  text,
+  wholeNumber,
+} from "./cli.ts";
+import { Client, MSG_QUIT } from "./client.ts";
+import { LONGEST_COMMAND, MSG_COMMAND, readCommands } from "./commands.ts";
+import { namesOf, simulate } from "./users.ts";
+
+export type { ServerOptions } from "./cli.ts";
+
+interface User {
+  readonly client: Client;
+  name?: string;
+}
+
+/** Starts the directory server. */
+export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptions = {}): Server {
+  const { log = () => {} } = options;
+  const users = new Map<string, User>();
+
+  async function handle(socket: Socket): Promise<void> {
+    const client = new Client(socket, options, (reader, task) => readCommands(reader, task, maxLine));
+    const user: User = { client };
+    try {
+      for await (const msg of Tasklet.receive()) {
+        if (msg.match(MSG_QUIT)) break;
+        if (!msg.match(MSG_COMMAND)) continue;
+        const [command, isFramed] = msg.args;
+        const reply = answer(user, command, isFramed);
+        if (reply !== undefined) client.write(isFramed ? `${reply}\n` : reply);
+      }
+    } finally {
+      if (user.name !== undefined) users.delete(user.name);
+      await client.close();
+    }
+  }
+
+  function answer(user: User, command: string, isFramed: boolean): string | undefined {
+    const [verb, rest] = cut(command);
+    if (rest === undefined) return "error: a command is a word, a comma, and what it is about";
+    if (verb === "register") return register(user, rest.trim());
+    if (verb === "list") return [...users.keys()].join(",");
+    if (verb === "chat") return chat(user, rest, isFramed);
+    return `error: there is no command ${quote(verb)}`;
+  }
+
+  function register(user: User, name: string): string {
+    if (user.name !== undefined) return `error: you are registered as ${user.name}`;
+    if (!isName(name)) return "error: a name is 1 to 32 printable characters without a comma";
+    if (users.has(name)) return `error: the name ${name} is taken`;
+    users.set(name, user);
+    user.name = name;
+    log(`${name} registered`);
+    return "ack";
+  }
+
+  function chat(from: User, rest: string, isFramed: boolean): string | undefined {
+    const [to, text = "hi"] = cut(rest);
+    const receiver = users.get(to);
+    receiver?.client.writeLine(`${from.name ?? "unknown"} says ${printable(text)}`);
+    if (receiver !== undefined) return undefined;
+    log(`No user by the name <${printable(to)}>`);
+    return isFramed ? `error: there is no user by the name ${quote(to)}` : undefined;
+  }
+
+  return serve(options, 9020, handle);
+}
+
+// At the first comma: what stands before it, and what behind, if there is one.
+function cut(text: string): [before: string, behind: string | undefined] {
+  const comma = text.indexOf(",");
+  return comma < 0 ? [text.trim(), undefined] : [text.slice(0, comma).trim(), text.slice(comma + 1)];
+}
+
+function isName(text: string): boolean {
+  return text !== "" && [...text].length <= 32 && !/[,\t]/.test(text) && printable(text) === text;
+}
+
+if (import.meta.main) {
+  const flags = {
+    ...serverFlags(9020),
+    "max-line": wholeNumber("bytes that a command may have", LONGEST_COMMAND, 1, LONGEST_COMMAND),
+    simulate: { about: "also run users, who chat with each other" },
+    users: text("NAMES", "who they are, with commas between", "Jane,Zak,Abhishek,Natasha"),
+    duration: wholeNumber("seconds for which they chat", 30, 0, 1_000_000),
+  };
+  program({ name: "directory", about: "A directory of users, who chat.", flags }, async (values) => {
+    const names = namesOf(values.users, isName);
+    const options = serverOptions(values);
+    await using server = directory(options);
+    console.log(`listening on port ${server.port}`);
+    if (values.simulate) {
+      await simulate(server.address, { names, seconds: values.duration, log: options.log });
+    } else await Tasklet.suspend(() => {}, { what: "for a signal" });
+  });
+}

@@ -1,0 +1,98 @@
+/**
+ * Echo servers: what is received is sent back.
+ *
+ *     deno run --allow-net=localhost:8888 echo.ts
+ *     deno run --allow-net=localhost:10000 echo.ts --sequential
+ *
+ * Then `telnet localhost 8888`. The first serves all clients at once, the second one after the other, so that a second
+ * client waits until the first has gone. `--lines` echoes lines, `--raw` bytes, as fast as the client takes them.
+ *
+ * @module
+ */
+import { type Address, BufferedStream, isDisconnect, printable, type Server, type Socket } from "../mod.ts";
+import { program, quote, serve, serverFlags, type ServerOptions, serverOptions, UsageError } from "./cli.ts";
+
+export type { ServerOptions } from "./cli.ts";
+
+/** What {@linkcode echo} can be told. */
+export interface EchoOptions extends ServerOptions {
+  /** What is echoed: chunks, as they come; the same, one client after the other; lines; or any bytes. @default {"chunks"} */
+  readonly mode?: "chunks" | "sequential" | "lines" | "raw";
+}
+
+/** Starts an echo server. */
+export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOptions = {}): Server {
+  async function handle(socket: Socket): Promise<void> {
+    const from = format(socket.remoteAddress);
+    await using stream = new BufferedStream(socket, {
+      maxLineLength: options.maxLine,
+      telnet: mode === "lines",
+    });
+    if (mode === "sequential") log(`connection from ${from}`);
+    try {
+      if (mode === "raw") return await echoBytes(stream);
+      if (mode === "lines") await echoLines(stream, from);
+      else await echoChunks(stream, from, mode === "sequential" ? 16 : 100);
+    } catch (error) {
+      if (!isDisconnect(error)) throw error;
+    } finally {
+      if (mode !== "raw") log("Close the client socket");
+      if (mode === "sequential") log("waiting for a connection");
+    }
+  }
+
+  async function echoChunks(stream: BufferedStream, from: string, size: number): Promise<void> {
+    for (let chunk; (chunk = await stream.reader.readChunk(size)) !== null;) {
+      const text = new TextDecoder().decode(chunk);
+      if (text.trim() === "") return;
+      log(`Received ${quote(text)} from ${from}`);
+      log(`Send: ${quote(text)}`);
+      stream.writer.write(chunk);
+      await stream.writer.flush();
+    }
+  }
+
+  async function echoLines(stream: BufferedStream, from: string): Promise<void> {
+    for await (const line of stream.reader.readLines()) {
+      log(`Received ${quote(line)} from ${from}`);
+      stream.writer.writeLine(printable(line));
+      await stream.writer.flush();
+    }
+  }
+
+  async function echoBytes(stream: BufferedStream): Promise<void> {
+    for (let chunk; (chunk = await stream.reader.readChunk()) !== null;) {
+      stream.writer.write(chunk);
+      await stream.writer.flush();
+    }
+  }
+
+  const once = mode === "sequential" ? { maxConnections: 1 } : {};
+  return serve({ ...options, ...once }, mode === "sequential" ? 10_000 : 8888, handle);
+}
+
+function format(address: Address): string {
+  return "path" in address ? quote(address.path) : `('${address.hostname}', ${address.port})`;
+}
+
+if (import.meta.main) {
+  const flags = {
+    ...serverFlags(8888),
+    port: { ...serverFlags(8888).port, default: undefined, defaultText: "8888, or 10000 with --sequential" },
+    sequential: { about: "serve one client after the other, 16 bytes at a time" },
+    lines: { about: "echo lines instead of chunks" },
+    raw: { about: "echo any bytes to the end, without a log" },
+  };
+  program({ name: "echo", about: "Sends back what it receives.", flags }, (values) => {
+    const modes = (["sequential", "lines", "raw"] as const).filter((mode) => values[mode]);
+    if (modes.length > 1) throw new UsageError(`--${modes.join(" and --")} do not go together (see --help)`);
+    const mode = modes[0] ?? "chunks";
+    const options = serverOptions({
+      ...values,
+      port: values.port ?? (mode === "sequential" ? 10_000 : 8888),
+    });
+    const server = echo({ ...options, mode });
+    console.log(`Serving on ('${values.hostname}', ${server.port})`);
+    if (mode === "sequential") options.log("waiting for a connection");
+  });
+}
