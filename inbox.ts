@@ -20,6 +20,9 @@ import { onAbort, ready, Wait, type Waiter } from "./wait.ts";
 
 type Classes = readonly MessageConstructor[] | undefined;
 
+// Messages that are never dropped for newer ones.
+const notices = new WeakSet<AnyMessage>();
+
 /** What arrives at one tasklet. */
 export class Inbox {
   readonly #owner: Waiter;
@@ -57,17 +60,27 @@ export class Inbox {
     const mailbox = this.#mailbox ??= new Mailbox();
     if (mailbox.length >= mailbox.capacity) {
       if (mailbox.overflow === "refuse") return false;
-      const dropped = mailbox.take()!;
-      callOf(dropped)?.fail(
-        callError("refused", dropped.type, `${this.#owner} dropped it for a newer message`),
-      );
+      this.#dropOldest(mailbox);
     }
     mailbox.put(message);
     return true;
   }
 
-  /** Takes a message that must not be lost, whatever the capacity. */
+  // Notices must not be lost, so they are passed over, and where there is nothing else, nothing is dropped.
+  #dropOldest(mailbox: Mailbox<AnyMessage>): void {
+    const kept: AnyMessage[] = [];
+    let dropped = mailbox.take();
+    for (; dropped !== undefined && notices.has(dropped); dropped = mailbox.take()) kept.push(dropped);
+    for (const notice of kept.reverse()) mailbox.putBack(notice);
+    if (dropped === undefined) return;
+    callOf(dropped)?.fail(
+      callError("refused", dropped.type, `${this.#owner} dropped it for a newer message`),
+    );
+  }
+
+  /** Takes a message that must not be lost, whatever the capacity and whatever comes after it. */
   deliverAnyway(message: AnyMessage): void {
+    notices.add(message);
     if (!this.#isClosed && !this.#handOver(message)) (this.#mailbox ??= new Mailbox()).put(message);
   }
 
@@ -113,12 +126,12 @@ export class Inbox {
 
   /** Goes through what is queued now. */
   pending(): IterableIterator<AnyMessage> {
-    let left = this.length;
+    const end = (this.#mailbox?.taken ?? 0) + this.length;
     let last: AnyMessage | undefined;
     const iterator: IterableIterator<AnyMessage> = {
       next: () => {
         if (last !== undefined) this.#forget(last);
-        last = left-- > 0 ? this.#mailbox?.take() : undefined;
+        last = this.#mailbox !== undefined && this.#mailbox.taken < end ? this.#mailbox.take() : undefined;
         return last === undefined ? { done: true, value: undefined } : { done: false, value: last };
       },
       [Symbol.iterator]: () => iterator,

@@ -73,6 +73,11 @@ export class LineBuffer {
     return this.#hasEnded;
   }
 
+  /** Whether {@linkcode LineBuffer.takeLine} has nothing to say yet. */
+  get mustSplit(): boolean {
+    return this.mustReadOn || (this.#lines.length === 0 && !this.#isTooLong && this.length > 0);
+  }
+
   /** Whether neither a line nor the end is there, so that more must be put in. */
   get mustReadOn(): boolean {
     return this.#lines.length === 0 && !this.#isTooLong && !this.#hasEnded;
@@ -181,6 +186,7 @@ export class LineBuffer {
     const bytes = this.#bytes.slice(this.#start, Math.min(this.#end, this.#start + max));
     this.#start += bytes.length;
     this.#searched = this.#start;
+    this.#isTooLong = false; // where lines begin is for the reader of bytes to say
     return bytes;
   }
 

@@ -54,6 +54,7 @@ export class Mailbox<T extends object> {
   #plain: Deque<T> | undefined;
   #indexed: Map<unknown, Deque<Placed<T>>> | undefined;
   #length = 0;
+  #taken = 0;
   #firstPlace = 0;
   #nextPlace = 0;
 
@@ -75,6 +76,11 @@ export class Mailbox<T extends object> {
     return this.#length;
   }
 
+  /** How many have left since the beginning. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   /** Adds at the end, whatever the capacity: whoever puts decides what a full mailbox means. */
   put(item: T): void {
     this.#length++;
@@ -85,6 +91,7 @@ export class Mailbox<T extends object> {
   /** Adds at the front: what was taken by mistake is the next to leave. */
   putBack(item: T): void {
     this.#length++;
+    this.#taken--;
     if (this.#indexed === undefined) (this.#plain ??= new Deque()).unshift(item);
     else this.#ringOf(this.#indexed, item).unshift({ place: --this.#firstPlace, item });
   }
@@ -94,6 +101,7 @@ export class Mailbox<T extends object> {
     if (this.#length === 0) return undefined;
     if (this.#indexed !== undefined) return this.#takeFrom(this.#indexed.values());
     this.#length--;
+    this.#taken++;
     const item = this.#plain!.shift();
     if (this.#length === 0) this.#plain = this.#plain!.spacious ? undefined : this.#plain;
     return item;
@@ -114,6 +122,7 @@ export class Mailbox<T extends object> {
       if (ring.length > 0 && (oldest === undefined || ring.first!.place < oldest.first!.place)) oldest = ring;
     }
     if (oldest === undefined) return undefined;
+    this.#taken++;
     if (--this.#length === 0) this.#indexed = undefined;
     return oldest.shift()!.item;
   }

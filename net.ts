@@ -307,10 +307,15 @@ export class Socket implements ByteStream, Disposable {
       const n = await this.#readOnce(buffer);
       if (n !== undefined) return n;
     }
-    const n = Math.min(buffer.length, this.#kept.length);
-    buffer.set(this.#kept.subarray(0, n));
-    this.#kept = n === this.#kept.length ? undefined : this.#kept.subarray(n);
-    return await pass(n);
+    return await pass(() => this.#takeKept(buffer));
+  }
+
+  #takeKept(buffer: Uint8Array): number {
+    const kept = this.#kept!;
+    const n = Math.min(buffer.length, kept.length);
+    buffer.set(kept.subarray(0, n));
+    this.#kept = n === kept.length ? undefined : kept.subarray(n);
+    return n;
   }
 
   // `undefined`: what was read is in another buffer, and has been kept.

@@ -6,6 +6,7 @@
  * @module
  */
 import process from "node:process";
+import { nextTurn } from "./timer.ts";
 
 /** A signal by name, such as `"SIGTERM"`. */
 export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGBREAK";
@@ -71,6 +72,7 @@ export function runProgram(
   void root.failure.then(async (failure) => {
     if (failure !== undefined) console.error(`${root} failed:`, failure.error);
     await root.kill(grace); // what is not below the main part
+    await new Promise<void>(nextTurn); // in which errors that nobody asked for are reported
     for (const signal of signals) process.off(signal, onSignal);
     process.off("beforeExit", onDrain);
     if (end === endThis) end = undefined;

@@ -142,16 +142,12 @@ export class BufferedReader {
    * @throws {LineTooLongError} Once the next line is longer than `maxLineLength` bytes, whether or not its end has come.
    */
   readLine(): Promise<string | null> {
-    const line = this.#buffer.takeLine();
-    return line === undefined ? this.#readLineSlowly() : pass(line);
+    return this.#buffer.mustSplit ? this.#readLineSlowly() : pass(() => this.#buffer.takeLine()!);
   }
 
   async #readLineSlowly(): Promise<string | null> {
-    let line: string | null | undefined;
-    while ((line = this.#buffer.takeLine()) === undefined) {
-      await this.#advance(() => this.#splitOrRead());
-    }
-    return line;
+    while (this.#buffer.mustSplit) await this.#advance(() => this.#splitOrRead());
+    return await pass(() => this.#buffer.takeLine()!);
   }
 
   /** Reads lines until the end; `break` leaves the rest for later. */
@@ -175,9 +171,9 @@ export class BufferedReader {
    * @returns A copy; `null` at the end.
    */
   async readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
-    if (this.#buffer.length === 0) await this.#readUpTo(1);
-    const bytes = await pass(this.#buffer.length);
-    return bytes === 0 ? null : this.#buffer.takeBytes(max);
+    checkCount("max", max, 1);
+    await this.#readUpTo(1);
+    return await pass(() => this.#buffer.length === 0 ? null : this.#buffer.takeBytes(max));
   }
 
   /**
@@ -186,8 +182,9 @@ export class BufferedReader {
    * @returns A copy; `null` if the end has come before.
    */
   async readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    checkCount("n", n, 0);
     await this.#readUpTo(n);
-    return await this.readChunk(n);
+    return await pass(() => this.#buffer.length === 0 && n > 0 ? null : this.#buffer.takeBytes(n));
   }
 
   /**
@@ -196,9 +193,12 @@ export class BufferedReader {
    * @throws {UnexpectedEndError} If the end comes before; what has come stays unread.
    */
   async readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
+    checkCount("n", n, 0);
     await this.#readUpTo(n);
-    if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
-    throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
+    return await pass(() => {
+      if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
+      throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
+    });
   }
 
   async #readUpTo(n: number): Promise<void> {
@@ -328,7 +328,7 @@ export class BufferedWriter {
     if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
     this.#encode();
     const left = this.buffered;
-    if (left === 0) return pass(undefined);
+    if (left === 0) return pass(() => {});
     const upTo = this.#sent + left;
     if (!this.#isSending) void running.run(undefined, () => this.#send());
     return suspend<void>(
@@ -403,6 +403,13 @@ export class BufferedWriter {
 }
 
 const encoder = new TextEncoder();
+
+function checkCount(option: string, n: number, least: number): void {
+  if (Number.isSafeInteger(n) && n >= least) return;
+  throw new RangeError(
+    `Cannot read: "${option}" must be a whole number of bytes, ${least} or more, got ${n}`,
+  );
+}
 
 function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
   const whole = new Uint8Array(length);

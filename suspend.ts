@@ -8,7 +8,7 @@
  */
 import { running } from "./context.ts";
 import { checkMs } from "./timer.ts";
-import { onTurn, ready, Wait, type Waiter } from "./wait.ts";
+import { onTurn, ready, readyError, Wait, type Waiter } from "./wait.ts";
 
 function waiter(): Waiter | undefined {
   return running.getStore() as Waiter | undefined;
@@ -36,7 +36,7 @@ export type Start<T> = (resume: (value: T) => void, fail: (error: unknown) => vo
 export function suspend<T>(start: Start<T>, timeout: number, what: string): Promise<T> {
   checkMs("wait", "timeout", timeout);
   const wait = new SuspendWait<T>(waiter(), what);
-  if (wait.begin(timeout)) wait.start(start);
+  wait.start(start, timeout);
   return wait.promise;
 }
 
@@ -81,8 +81,9 @@ class SuspendWait<T> extends Wait<T> {
     return this.#what;
   }
 
-  /** Prepares the end of the wait; `start` may bring it about at once. */
-  start(start: Start<T>): void {
+  /** Begins to wait, and prepares the end; if `start` brings it about at once, no deadline matters. */
+  start(start: Start<T>, timeout: number): void {
+    if (!this.enter()) return;
     try {
       const undo = start((value) => this.resume(value), (error) => this.fail(error));
       if (this.#early) undo?.();
@@ -90,6 +91,7 @@ class SuspendWait<T> extends Wait<T> {
     } catch (error) {
       this.fail(error);
     }
+    if (this.open) this.limit(timeout);
   }
 
   protected override left(early: boolean): void {
@@ -151,25 +153,75 @@ export class JoinWait<R> extends EndWait<R> {
 }
 
 /**
- * The way from `caller` to `target` and on, if it leads back: who waits for whom.
+ * Tells whether `caller`, if it waited for `target`, would wait for itself: the names of those in between, if so.
  *
- * A tasklet that waits for several things at once may go on when any of them comes, so only one that waits for
- * nothing but one other tasklet counts as held up by it.
+ * Who waits for a *reply* is held up by what holds up the callee. Who waits for an *end* is held up, beyond that, by
+ * all below the target, since nobody ends before its children. Somebody who waits for several things at once may go on
+ * when any of them comes, and so is held up by none.
+ *
+ * @param isEnd Whether the end of `target` would be waited for, and not its reply.
  */
-export function cycleOf(caller: Waiter, target: Waiter): string | undefined {
-  let at: Waiter | undefined = target;
-  const way: Waiter[] = [caller];
-  while (at !== undefined && at !== caller) {
-    if (way.includes(at)) return undefined; // a ring that this caller is no part of
-    way.push(at);
+export function cycleOf(caller: Waiter, target: Waiter, isEnd: boolean): string | undefined {
+  const way = new Set<Waiter>([caller]);
+  for (let at: Waiter | undefined = target; at !== undefined;) {
+    const down: Waiter[] | undefined = at === caller ? [at] : isEnd ? wayDown(at, caller) : undefined;
+    if (down !== undefined) return [...way, ...down].join(" → ");
+    if (way.has(at)) return undefined; // a ring that the caller is no part of
+    way.add(at);
     const wait: Wait | undefined = at.waits;
-    at = wait === undefined || wait.older !== undefined ? undefined : wait.target;
+    if (wait === undefined || wait.older !== undefined) return undefined;
+    isEnd = wait instanceof EndWait;
+    at = wait.target;
   }
-  return at === caller ? [...way, caller].join(" → ") : undefined;
+  return undefined;
 }
 
-/** A wait point for what is there already: it waits only for its turn. */
-export function pass<T>(value: T): Promise<T> {
+/** The line from `ancestor` down to `descendant`, both included, if it is one. */
+function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] | undefined {
+  const way: Waiter[] = [];
+  for (let at: Waiter | undefined = descendant; at !== undefined; at = at.parent) {
+    way.unshift(at);
+    if (at === ancestor) return way;
+  }
+  return undefined;
+}
+
+/**
+ * A wait point for what is there already: it waits only for its turn.
+ *
+ * @param take Takes it, or throws what the wait rejects with. Not called if the tasklet is killed.
+ */
+export function pass<T>(take: () => T): Promise<T> {
   const refusal = waiter()?.refuse(false);
-  return refusal === undefined ? ready(value) : Promise.reject(refusal);
+  if (refusal !== undefined) return readyError(refusal);
+  try {
+    return ready(take());
+  } catch (error) {
+    return readyError(error);
+  }
+}
+
+/** A promise whose wait does not begin before somebody awaits it, or asks for its end in another way. */
+export class LazyWait<T> extends Promise<T> {
+  // What `then` returns is a plain promise.
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  readonly #begin: () => Promise<T>;
+  #begun: Promise<T> | undefined;
+
+  /** Creates a promise that settles as that of `begin`. */
+  constructor(begin: () => Promise<T>) {
+    super(() => {});
+    this.#begin = begin;
+  }
+
+  /** Begins the wait. `await` comes here, because this is no plain promise. */
+  override then<A = T, B = never>(
+    onfulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return (this.#begun ??= this.#begin()).then(onfulfilled, onrejected);
+  }
 }

@@ -52,8 +52,18 @@ import {
   type Timer,
 } from "./timer.ts";
 import { each, interval, later, loop, rate } from "./repeat.ts";
-import { cycleOf, EndWait, JoinWait, sleep, type Start, suspend, yieldTurn } from "./suspend.ts";
-import { onAbort, ready, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
+import {
+  cycleOf,
+  EndWait,
+  JoinWait,
+  LazyWait,
+  pass,
+  sleep,
+  type Start,
+  suspend,
+  yieldTurn,
+} from "./suspend.ts";
+import { onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 export type { DispatchOptions, Signal } from "./program.ts";
 export { TimeoutError } from "./timer.ts";
@@ -196,6 +206,7 @@ let created = 0;
 const names = new Map<string, Tasklet>();
 const daemons = new Set<AnyTasklet>();
 let starting: Tasklet[] = [];
+let isAdopting = false;
 let inboxOf: (task: AnyTasklet) => Inbox;
 
 /**
@@ -236,9 +247,11 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #isScope = false;
 
   readonly #inbox: Inbox;
+  // There for the compiler alone, which would take methods of fewer messages for methods of more.
+  declare private readonly accepts: (message: P) => void;
 
   #exit: TaskletExit | undefined; // it has been killed
-  #told = false; // ... and has met the exit at a wait point
+  #told = 0; // ... and has met the exit at so many wait points that somebody awaited
   #graceOver = false; // ... and may not wait any more
   #released = false; // joiners, monitors and parent no longer wait for it: finished or abandoned
   #graceTimer: Timer | undefined;
@@ -270,7 +283,6 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     if (options.daemon) daemons.add(this);
     else this.#adoptBy(Tasklet.current());
     if (this.#parent !== undefined) Timeout.inherit(this.#parent, this);
-    if (options.signal !== undefined) this.#obey(options.signal);
   }
 
   /**
@@ -291,6 +303,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     return (...args) => {
       const task = new Body<Awaited<R>, P>(options.name || body.name || "anonymous", options);
       Tasklet.#start(task as AnyTasklet as Tasklet, () => body.apply(task as unknown as Self<P>, args));
+      if (options.signal !== undefined) task.#obey(options.signal);
       return task;
     };
   }
@@ -472,7 +485,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
       if (error instanceof JoinError && error.tasklet === task) throw task.#failure?.error ?? error;
       // The deadline has passed, or the caller was killed: the scope goes too, and until it has gone, so do we wait.
       task.#killTree(GRACE, new TaskletExit(`${task} was killed`, { cause: error }));
-      if (error instanceof TimeoutError && !task.#released) {
+      if (!task.#released) {
         const wait = new EndWait(Tasklet.current(), task, task.#joiners ??= new Set(), true);
         wait.begin();
         await wait.promise;
@@ -686,13 +699,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   join({ timeout = Infinity }: WaitOptions = {}): Promise<R> {
     checkMs("join", "timeout", timeout);
     this.#asked = true;
-    if (this.#released) {
-      return this.#exitedWell ? ready(this.#result as R) : Promise.reject(this.#joinError());
-    }
+    if (this.#released) return pass(() => this.#resultOrThrow());
     const caller = Tasklet.current();
-    const cycle = caller === undefined ? undefined : caller.#wayUpTo(this) ?? cycleOf(caller, this);
+    const cycle = caller === undefined ? undefined : cycleOf(caller, this, true);
     if (cycle !== undefined) {
-      return Promise.reject(new JoinError(this, `Cannot join ${this}: it waits for the joiner: ${cycle}`));
+      return pass(() => {
+        throw new JoinError(this, `Cannot join ${this}: it waits for the joiner: ${cycle}`);
+      });
     }
     const wait = new JoinWait<R>(caller, this, this.#joiners ??= new Set());
     wait.begin(timeout);
@@ -720,23 +733,22 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   kill({ grace = GRACE }: KillOptions = {}): Promise<void> {
     checkMs("kill", "grace", grace);
     this.#killTree(grace, new TaskletExit(`${this} was killed`));
-    if (this.#released) return Promise.resolve();
+    if (this.#released) return pass(() => {});
     const caller = Tasklet.current();
     const wait = new EndWait<void>(caller, this, this.#joiners ??= new Set());
-    if (caller !== undefined && caller.#wayUpTo(this) !== undefined) return meetOwnExit(wait, caller.#exit!);
-    wait.begin();
-    return wait.promise;
+    // A tasklet that waits for its own end meets its exit instead; but only if it does wait, because otherwise the
+    // next wait point is the one that has to reject.
+    const begin = () => {
+      if (wait.begin() && caller !== undefined && caller.#isBelow(this)) wait.abort(caller.#exit);
+      return wait.promise;
+    };
+    return caller !== undefined && caller.#isBelow(this) ? new LazyWait(begin) : begin();
   }
 
-  // The line of parents from this one to `ancestor`, and back: who waits for its child before it can finish.
-  #wayUpTo(ancestor: AnyTasklet): string | undefined {
-    const way: AnyTasklet[] = [this];
-    while (way[0] !== ancestor) {
-      const parent: Tasklet | undefined = way[0]!.#parent;
-      if (parent === undefined) return undefined;
-      way.unshift(parent);
-    }
-    return [this, ...way].join(" → ");
+  #isBelow(ancestor: AnyTasklet): boolean {
+    let task: AnyTasklet | undefined = this as AnyTasklet;
+    while (task !== undefined && task !== ancestor) task = task.#parent;
+    return task === ancestor;
   }
 
   /** Kills the tasklet and waits until its cleanup has ended. */
@@ -753,7 +765,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   ask(message: P, { timeout = Infinity, signal }: CallOptions): Promise<unknown> {
     checkMs("call", "timeout", timeout);
     const caller = Tasklet.current();
-    const cycle = caller === undefined ? undefined : cycleOf(caller, this);
+    const cycle = caller === undefined ? undefined : cycleOf(caller, this, false);
     const wait = new CallWait(caller, this, this.#inbox, message.type);
     if (!wait.begin(timeout)) return wait.promise;
     if (signal?.aborted) {
@@ -772,14 +784,16 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   /** The error with which a wait must not begin. @ignore */
   refuse(serving: boolean): unknown {
     if (this.#phase !== "body") return new TaskletExit(`${this} has finished`);
-    if (this.#exit === undefined || (this.#told && !serving && !this.#graceOver)) return undefined;
-    this.#told = true;
+    if (this.#exit === undefined || (this.#told > 0 && !serving && !this.#graceOver)) return undefined;
+    this.#told++;
     return this.#exit;
   }
 
   /** Ends every wait under way because of a deadline. @ignore */
   expire(error: TimeoutError): void {
-    this.#abortWaits(error, (wait) => !wait.shielded);
+    const waits: Wait[] = [];
+    for (let wait = this.waits; wait !== undefined; wait = wait.older) if (!wait.shielded) waits.push(wait);
+    for (const wait of waits) wait.abort(error);
   }
 
   get #exitedWell(): boolean {
@@ -789,6 +803,11 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   // What ended it: `undefined` if its body returned.
   get #end(): unknown {
     return this.#failure !== undefined ? this.#failure.error : this.#exit;
+  }
+
+  #resultOrThrow(): R {
+    if (this.#exitedWell) return this.#result as R;
+    throw this.#joinError();
   }
 
   #joinError(): JoinError {
@@ -829,7 +848,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
         GRACE,
         new TaskletExit(`${this} was killed: its signal was aborted`, { cause: signal.reason }),
       );
-    if (signal.aborted) queueMicrotask(kill);
+    if (signal.aborted) kill();
     else this.#onSignal = onAbort(signal, kill);
   }
 
@@ -845,7 +864,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
       return this.#bodyThrew(error);
     }
     if (!isThenable(result)) return this.#bodyReturned(result);
-    result.then((value) => this.#bodyReturned(value), (error) => this.#bodyThrew(error));
+    Promise.resolve(result).then((value) => this.#bodyReturned(value), (error) => this.#bodyThrew(error));
   }
 
   #bodyReturned(result: unknown): void {
@@ -854,7 +873,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   }
 
   #bodyThrew(error: unknown): void {
-    if (error === this.#exit) return this.#bodyEnded();
+    if (this.#exit !== undefined && error === this.#exit) return this.#bodyEnded();
     if (error instanceof TaskletExit && this.#failure === undefined) this.#exit ??= error;
     else if (this.#failure === undefined) this.#failure = { error };
     else if (this.#failure.error !== error) report(`${this} failed again during its cleanup:`, error);
@@ -865,9 +884,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #bodyEnded(): void {
     this.#phase = "children";
     this.#body = undefined;
-    if (this.waits !== undefined) {
-      this.#abortWaits(this.#exit ?? new TaskletExit(`${this} has finished`), () => true);
-    }
+    while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
     this.#inbox.giveUp({ deferred: false, cause: this.#end });
     if (!this.#exitedWell) {
       const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
@@ -956,9 +973,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#inbox.close();
     this.#controller?.abort(exit);
     if (this.#phase === "ready") return this.#bodyEnded();
-    if (this.waits === undefined) return;
-    this.#told = true;
-    this.#abortWaits(exit, () => true);
+    this.#meetExit();
   }
 
   #abandonTree(exit: TaskletExit, grace: number): void {
@@ -970,7 +985,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#stop(exit); // created during the cleanup
     if (this.#phase === "body") {
       this.#graceOver = true;
-      this.#abortWaits(this.#exit, () => true);
+      this.#meetExit();
       this.#release();
       report(`${this} was abandoned: its cleanup has not ended within ${grace} ms`);
     }
@@ -978,16 +993,16 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     if (next !== undefined) next.#finishIfAlone();
   }
 
-  #abortWaits(error: unknown, which: (wait: Wait) => boolean): void {
-    for (let wait = this.waits; wait !== undefined;) {
-      const older: Wait | undefined = wait.older;
-      if (which(wait)) wait.abort(error);
-      wait = older;
+  #meetExit(): void {
+    while (this.waits !== undefined) {
+      this.#told++;
+      this.waits.abort(this.#exit);
     }
   }
 
   static #start(task: Tasklet, body: () => unknown): void {
-    if (created === 1) onFloatingRejection(Tasklet.#adopt);
+    if (!isAdopting) onFloatingRejection(Tasklet.#adopt);
+    isAdopting = true;
     task.#body = body;
     if (starting.push(task) === 1) queueMicrotask(Tasklet.#startAll);
   }
@@ -1001,8 +1016,11 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   static #adopt(this: void, reason: unknown): boolean {
     const task = Tasklet.current();
     if (task === undefined) return false;
-    // A wait nobody awaits any more, of a tasklet that is going or gone.
-    if (reason instanceof TaskletExit && task.#inbox.isClosed) return true;
+    if (reason instanceof TaskletExit && task.#inbox.isClosed) {
+      // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
+      if (reason === task.#exit) task.#told--;
+      return true;
+    }
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);
     return true;
   }
@@ -1045,13 +1063,6 @@ interface Monitor {
   readonly MSG: new (task: AnyTasklet, error: unknown) => AnyMessage;
 }
 
-/** A wait of a tasklet for its own end: it meets its exit there, unless that has happened at another wait before. */
-function meetOwnExit(wait: Wait<void>, exit: TaskletExit): Promise<void> {
-  // Later, because the promise may be left alone, and then the next wait point is the one that has to reject.
-  queueMicrotask(() => wait.begin() && wait.abort(exit));
-  return wait.promise;
-}
-
 function here(what: string): Tasklet {
   const task = Tasklet.current();
   if (task === undefined) throw new Error(`Cannot ${what}: no tasklet is running`);
@@ -1091,12 +1102,13 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 export function dispatch<R>(main: () => R, options: DispatchOptions = {}): Tasklet<Awaited<R>> {
   checkMs("dispatch", "grace", options.grace ?? 0);
   const root = Tasklet.new(main, { name: main.name || "main", daemon: true })();
+  // Whoever waits here is the process, in nobody's name.
   runProgram(options, {
-    kill: async (grace) => {
-      await root.kill({ grace });
-      await Promise.all([...daemons].map((task) => task.kill({ grace })));
-    },
-    // Whoever waits here is the process, in nobody's name.
+    kill: (grace) =>
+      running.run(undefined, async () => {
+        await root.kill({ grace });
+        await Promise.all([...daemons].map((task) => task.kill({ grace })));
+      }),
     failure: running.run(undefined, () => root.join().then(() => undefined, failureOf)),
     toString: () => root.toString(),
   });
@@ -1115,5 +1127,5 @@ function failureOf(error: JoinError): { readonly error: unknown } | undefined {
  */
 export function quit(code = 0): Promise<never> {
   endProgram(code);
-  return Tasklet.suspend<never>(() => {}, { what: "for the end of the program" });
+  return new LazyWait(() => Tasklet.suspend<never>(() => {}, { what: "for the end of the program" }));
 }

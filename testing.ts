@@ -32,7 +32,7 @@ export interface VirtualTime extends AsyncDisposable {
  * (sockets, files, child programs) is not waited for: use it where all that is waited for are tasklets and timers.
  */
 export function virtualTime(): VirtualTime {
-  const clock = new VirtualClock(now());
+  const clock = new VirtualClock(Math.ceil(now()));
   const restored = useClock(clock);
   return {
     get now() {

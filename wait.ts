@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { running } from "./context.ts";
 import { nextTurn, now, setTimer, TimeoutError, type Timer } from "./timer.ts";
 
 const MOST_DELIVERIES = 256;
@@ -21,8 +22,8 @@ const LONGEST_SLICE = 4;
 
 let deliveries = 0;
 let turnedAt = 0;
-// Reading the clock costs as much as a delivery, so it is read after as many of them as take half the time that is
-// left, going by those before.
+// Reading the clock costs as much as a delivery, so it is read after as many more of them as take half the time that
+// is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
 let heldBack: (() => void)[] | undefined;
 
@@ -32,7 +33,8 @@ function isSpent(): boolean {
   if (deliveries < nextLook) return false;
   const elapsed = now() - turnedAt;
   if (elapsed > LONGEST_SLICE) return true;
-  nextLook = deliveries + Math.max(1, Math.min(32, ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed)));
+  const foreseen = ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed);
+  nextLook = deliveries + Math.max(1, Math.min(8, foreseen));
   return false;
 }
 
@@ -52,6 +54,11 @@ function endTurn(): void {
   turnedAt = now();
   nextLook = 1;
   for (const go of list) go();
+}
+
+/** A promise that is rejected already; it counts as a delivery. */
+export function readyError(error: unknown): Promise<never> {
+  return isSpent() ? new Promise((_, reject) => onTurn(() => reject(error))) : Promise.reject(error);
 }
 
 /** A promise of a value that is there already; it counts as a delivery. */
@@ -86,6 +93,8 @@ export interface Waiter {
   toString(): string;
   /** When every wait must have ended. */
   readonly deadline: number;
+  /** Who has to wait for its end before coming to its own, if anybody. */
+  readonly parent: Waiter | undefined;
   /** The waits under way, newest first. Kept by {@linkcode Wait} alone. */
   waits: Wait | undefined;
   /** The error with which a wait must not even begin, if there is one; `serving` as {@linkcode Wait.serving}. */
@@ -112,7 +121,8 @@ export abstract class Wait<T = unknown> {
     this.owner = owner;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve as (value: unknown) => void;
-      this.#reject = reject;
+      // In the name of the owner: a rejection that nobody awaits is laid to who is running when it comes about.
+      this.#reject = (error) => running.run(owner, reject, error);
     });
   }
 
@@ -124,7 +134,7 @@ export abstract class Wait<T = unknown> {
   /** What is waited for, in words that go on from "waiting". */
   abstract describe(): string;
 
-  /** Whose doing alone can end this wait, if that is so. */
+  /** Who alone can end this wait, if that is so: by a reply or, in an `EndWait`, by its end. */
   get target(): Waiter | undefined {
     return undefined;
   }
@@ -145,16 +155,30 @@ export abstract class Wait<T = unknown> {
    * @returns Whether it has begun; otherwise the promise is rejected already.
    */
   begin(timeout: number = Infinity): boolean {
-    if (this.owner !== undefined) {
-      const refusal = this.owner.refuse(this.serving) ?? this.#pastDeadline(this.owner);
-      if (refusal !== undefined) {
-        this.#open = false;
-        this.#reject(refusal);
-        return false;
-      }
+    return this.enter() && this.limit(timeout);
+  }
+
+  /** The first half of {@linkcode begin}: begins, unless the owner is killed. */
+  protected enter(): boolean {
+    if (this.owner === undefined) return true;
+    const refusal = this.owner.refuse(this.serving);
+    if (refusal === undefined) {
       this.older = this.owner.waits;
       if (this.older !== undefined) this.older.newer = this;
       this.owner.waits = this;
+      return true;
+    }
+    this.#open = false;
+    this.#rejectInTurn(refusal);
+    return false;
+  }
+
+  /** The second half of {@linkcode begin}: ends the wait if the deadline has passed, or when `timeout` will be over. */
+  protected limit(timeout: number): boolean {
+    const deadline = this.shielded || this.owner === undefined ? Infinity : this.owner.deadline;
+    if (deadline !== Infinity && deadline <= now()) {
+      if (this.#leave(true)) this.#rejectInTurn(new TimeoutError("Timed out: the deadline has passed"));
+      return false;
     }
     if (timeout !== Infinity) this.#timer = setTimer(now() + timeout, () => this.timeUp(timeout));
     return true;
@@ -169,7 +193,11 @@ export abstract class Wait<T = unknown> {
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
   fail(error: unknown): void {
-    if (!this.#leave(false)) return;
+    if (this.#leave(false)) this.#rejectInTurn(error);
+  }
+
+  // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
+  #rejectInTurn(error: unknown): void {
     if (isSpent()) onTurn(() => this.#reject(error));
     else this.#reject(error);
   }
@@ -201,11 +229,6 @@ export abstract class Wait<T = unknown> {
     this.older = this.newer = undefined;
     this.left(early);
     return true;
-  }
-
-  #pastDeadline(owner: Waiter): TimeoutError | undefined {
-    if (owner.deadline === Infinity || this.shielded || owner.deadline > now()) return undefined;
-    return new TimeoutError("Timed out: the deadline has passed");
   }
 }
 

@@ -30,10 +30,10 @@ program("dispatch() gives the root tasklet, so that await dispatch(main) waits f
       console.log("main ends");
       return 7;
     });
-    console.log(root.status, root instanceof Tasklet, root.parent, Tasklet.current());
+    console.log(root.alive, root instanceof Tasklet, root.parent, Tasklet.current());
     console.log(await root.join());
   `);
-  assertEquals([code, lines], [0, ["ready true undefined undefined", "main ends", "7"]]);
+  assertEquals([code, lines], [0, ["true true undefined undefined", "main ends", "7"]]);
 });
 
 program("dispatch() checks its options", async () => {
@@ -86,7 +86,7 @@ program(
       throw new Error("of main");
     });
   `);
-    assertEquals([code, stderr.match(/Error: of \w+/g)?.sort()], [1, [
+    assertEquals([code, stderr.match(/Error: of (the )?\w+/g)?.sort()], [1, [
       "Error: of main",
       "Error: of the child",
     ]]);
@@ -454,7 +454,7 @@ program("quit() without a program exits at once", async () => {
 });
 
 program(
-  "quit() while a daemon fails and while main fails in its cleanup still ends the program",
+  "quit() lets the error of a cleanup be reported before it exits",
   async () => {
     const { code, stderr } = await run(`
     dispatch(async function main() {

@@ -1134,6 +1134,7 @@ Deno.test("Every call settles once and lawfully, and no message is lost, in race
   await using _time = virtualTime();
   await fc.assert(
     fc.asyncProperty(race, async ({ answers, calls, sends, mailbox, end }) => {
+      using _muted = muteReports(); // of abandoned tasklets
       const received: number[] = [];
       const left: number[] = [];
       const accepted: number[] = [];
@@ -1205,13 +1206,11 @@ Deno.test("Every call settles once and lawfully, and no message is lost, in race
         }
       })();
       await Tasklet.sleep(end.at);
-      const reports = muteReports();
       if (end.how === "abandon") await callee.kill({ grace: 2 });
       else if (end.how === "kill") await callee.kill();
       await ended;
       await Tasklet.joinAll([...callers, ...strangers, sender], { timeout: 10_000 });
       await Tasklet.sleep(30); // all timers of the plan
-      reports[Symbol.dispose]();
 
       // Settled exactly once, with an outcome that the plan allows.
       for (const [id, settled] of outcomes) {

@@ -31,9 +31,14 @@ export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #stderr: Promise<string>;
+  readonly #watchdog: ReturnType<typeof setTimeout>;
 
-  /** Starts a program. `source` may use what the library exports, and the messages `MSG_A` and `MSG_ASK`. */
-  constructor(source: string) {
+  /**
+   * Starts a program. `source` may use what the library exports, and the messages `MSG_A` and `MSG_ASK`.
+   *
+   * After `within` milliseconds it is ended by force, with code 137, be it that it keeps its event loop busy.
+   */
+  constructor(source: string, within = 10_000) {
     this.#child = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
@@ -49,6 +54,7 @@ export class Program implements AsyncDisposable {
     this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())
       .getReader();
     this.#stderr = new Response(this.#child.stderr).text();
+    this.#watchdog = setTimeout(() => this.#child.kill("SIGKILL"), within);
   }
 
   /** The next line it prints; `undefined` at the end. */
@@ -66,6 +72,7 @@ export class Program implements AsyncDisposable {
     const lines: string[] = [];
     for (let line = await this.line(); line !== undefined; line = await this.line()) lines.push(line);
     const [{ code }, stderr] = await Promise.all([this.#child.status, this.#stderr]);
+    clearTimeout(this.#watchdog);
     return { code, lines, stderr };
   }
 
@@ -78,11 +85,8 @@ export class Program implements AsyncDisposable {
   }
 }
 
-/** Runs a program to its end, for `within` milliseconds at most: then it is ended by force, with code 137. */
-export async function run(source: string, within = 10_000): Promise<Outcome> {
-  await using program = new Program(source);
-  const timer = setTimeout(() => program.signal("SIGKILL"), within);
-  const outcome = await program.end();
-  clearTimeout(timer);
-  return outcome;
+/** Runs a program to its end, or for `within` milliseconds: then it is ended by force, with code 137. */
+export async function run(source: string, within?: number): Promise<Outcome> {
+  await using program = new Program(source, within);
+  return await program.end();
 }
