@@ -105,23 +105,15 @@ export class Inbox {
   /** Goes through messages as they come. */
   receive(classes: Classes, timeout: number = Infinity): AsyncIterableIterator<AnyMessage> {
     checkMs("receive", "timeout", timeout);
-    // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
-    const iterator: AsyncIterableIterator<AnyMessage> = {
-      next: () => {
-        if (last !== undefined) this.#forget(last);
-        const message = this.#take(classes);
-        if (message === undefined) {
-          return this.#wait(new IterationWait(this.#owner, this, classes, keep), timeout);
-        }
-        keep(message);
-        return ready({ done: false, value: message });
-      },
-      return: () => Promise.resolve({ done: true, value: undefined }),
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    let last: AnyMessage | undefined;
-    const keep = (message: AnyMessage): void => void (last = message);
-    return iterator;
+    return new Reception(this, classes, timeout);
+  }
+
+  /** The next message for `reception`, as an iterator gives it. */
+  next(reception: Reception): Promise<IteratorResult<AnyMessage>> {
+    if (reception.last !== undefined) this.#forget(reception.last);
+    reception.last = this.#take(reception.classes);
+    if (reception.last !== undefined) return ready({ done: false, value: reception.last });
+    return this.#wait(new ReceptionWait(this.#owner, this, reception), reception.timeout);
   }
 
   /** Goes through what is queued now. */
@@ -255,17 +247,48 @@ class MessageWait extends ReceiveWait<AnyMessage> {
   }
 }
 
-class IterationWait extends ReceiveWait<IteratorResult<AnyMessage>> {
-  readonly #keep: (message: AnyMessage) => void;
+class ReceptionWait extends ReceiveWait<IteratorResult<AnyMessage>> {
+  readonly #reception: Reception;
 
-  constructor(owner: Waiter, inbox: Inbox, classes: Classes, keep: (message: AnyMessage) => void) {
-    super(owner, inbox, classes);
-    this.#keep = keep;
+  constructor(owner: Waiter, inbox: Inbox, reception: Reception) {
+    super(owner, inbox, reception.classes);
+    this.#reception = reception;
   }
 
   override hand(message: AnyMessage): void {
-    this.#keep(message);
+    this.#reception.last = message;
     this.resume({ done: false, value: message });
+  }
+}
+
+/**
+ * A loop over messages as they come.
+ *
+ * Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+ */
+class Reception implements AsyncIterableIterator<AnyMessage> {
+  readonly classes: Classes;
+  readonly timeout: number;
+  /** The message that the loop is busy with. */
+  last: AnyMessage | undefined;
+  readonly #inbox: Inbox;
+
+  constructor(inbox: Inbox, classes: Classes, timeout: number) {
+    this.#inbox = inbox;
+    this.classes = classes;
+    this.timeout = timeout;
+  }
+
+  next(): Promise<IteratorResult<AnyMessage>> {
+    return this.#inbox.next(this);
+  }
+
+  return(): Promise<IteratorResult<AnyMessage>> {
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 }
 

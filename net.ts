@@ -131,6 +131,8 @@ export class Server implements AsyncDisposable {
     this.#maxConnections = options.maxConnections ?? 10_000;
     this.#idleTimeout = options.idleTimeout ?? Infinity;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
+    // Not in a `finally` alone: a tasklet that is killed before it starts has none.
+    this.#task.signal.addEventListener("abort", () => close(listener));
   }
 
   /**

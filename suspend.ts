@@ -162,6 +162,7 @@ export class JoinWait<R> extends EndWait<R> {
  * @param isEnd Whether the end of `target` would be waited for, and not its reply.
  */
 export function cycleOf(caller: Waiter, target: Waiter, isEnd: boolean): string | undefined {
+  if (!isEnd && target !== caller && target.waits?.target === undefined) return undefined; // as nearly always
   const way = new Set<Waiter>([caller]);
   for (let at: Waiter | undefined = target; at !== undefined;) {
     const down: Waiter[] | undefined = at === caller ? [at] : isEnd ? wayDown(at, caller) : undefined;

@@ -112,7 +112,7 @@ export abstract class Wait<T = unknown> {
   /** The next newer wait of the owner. */
   newer: Wait | undefined;
   #resolve!: (value: unknown) => void;
-  #reject!: (error: unknown) => void;
+  #fail!: (error: unknown) => void;
   #timer: Timer | undefined;
   #open = true;
 
@@ -121,8 +121,7 @@ export abstract class Wait<T = unknown> {
     this.owner = owner;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve as (value: unknown) => void;
-      // In the name of the owner: a rejection that nobody awaits is laid to who is running when it comes about.
-      this.#reject = (error) => running.run(owner, reject, error);
+      this.#fail = reject;
     });
   }
 
@@ -194,6 +193,11 @@ export abstract class Wait<T = unknown> {
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
   fail(error: unknown): void {
     if (this.#leave(false)) this.#rejectInTurn(error);
+  }
+
+  // In the name of the owner: a rejection that nobody awaits is laid to whoever is running when it comes about.
+  #reject(error: unknown): void {
+    running.run(this.owner, this.#fail, error);
   }
 
   // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
