@@ -89,7 +89,7 @@ export interface ServeOptions {
    */
   idleTimeout?: number | undefined;
   /**
-   * Whether several processes may listen on the same port.
+   * Whether several processes may listen on the same port. Deno 2.9 wants `--unstable-net` for it.
    *
    * @default {false}
    */
@@ -122,6 +122,7 @@ export class Server implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
   readonly #task: Tasklet<void>;
+  #accepting: Promise<Deno.Conn> | undefined;
   #onRoom: (() => void) | undefined; // what waits for a connection to close
 
   private constructor(listener: Deno.Listener, handle: Handler, options: ServeOptions) {
@@ -193,6 +194,8 @@ export class Server implements AsyncDisposable {
     } finally {
       close(this.#listener);
       for (const socket of this.#unattended) this.#part(socket);
+      // The address is not free before the last accept has noticed.
+      await this.#accepting?.then(() => {}, () => {});
     }
   }
 
@@ -200,8 +203,8 @@ export class Server implements AsyncDisposable {
   async #accept(): Promise<Deno.Conn | undefined> {
     while (true) {
       try {
-        const accepted = this.#listener.accept();
-        return await taking(accepted, () => close(this.#listener), { what: "for a connection" });
+        const accept = () => this.#accepting = this.#listener.accept();
+        return await taking(accept, () => close(this.#listener), { what: "for a connection" });
       } catch (error) {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
           return undefined;
@@ -283,17 +286,12 @@ export class Socket implements ByteStream, Disposable {
    */
   static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
     const controller = new AbortController();
-    const connecting: Promise<Deno.Conn> = "path" in address
-      ? Deno.connect({ transport: "unix", path: address.path })
-      : Deno.connect({
-        hostname: address.hostname ?? "localhost",
-        port: address.port,
-        signal: controller.signal,
-      });
-    const connection = await taking(connecting, () => controller.abort(), {
-      timeout,
-      what: "for a connection",
-    });
+    const { signal } = controller;
+    const connect = (): Promise<Deno.Conn> =>
+      "path" in address
+        ? Deno.connect({ transport: "unix", path: address.path })
+        : Deno.connect({ hostname: address.hostname ?? "localhost", port: address.port, signal });
+    const connection = await taking(connect, () => controller.abort(), { timeout, what: "for a connection" });
     return new Socket(connection);
   }
 
@@ -443,13 +441,13 @@ function addressOf(address: Deno.Addr): Address {
 
 /** Waits for something that must be disposed if nobody wants it any more when it comes. */
 function taking<T extends Disposable>(
-  promise: Promise<T>,
+  begin: () => Promise<T>,
   cancel: () => void,
   options: WaitOptions & { what: string },
 ): Promise<T> {
   return Tasklet.suspend<T>((resume, fail) => {
     let isWanted = true;
-    promise.then((value) => isWanted ? resume(value) : value[Symbol.dispose](), fail);
+    begin().then((value) => isWanted ? resume(value) : value[Symbol.dispose](), fail);
     return () => {
       isWanted = false;
       cancel();
