@@ -8,7 +8,15 @@
  * @module
  */
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import { program, serve, serverFlags, type ServerOptions, serverOptions, wholeNumber } from "./cli.ts";
+import {
+  isName,
+  program,
+  serve,
+  serverFlags,
+  type ServerOptions,
+  serverOptions,
+  wholeNumber,
+} from "./cli.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
 
 export type { ServerOptions } from "./cli.ts";
@@ -18,8 +26,6 @@ export interface ChatterOptions extends ServerOptions {
   /** How many lines may wait for a member whose socket takes nothing. @default {1000} */
   readonly backlog?: number;
 }
-
-const LONGEST_HANDLE = 32;
 
 /** Starts the chat server. */
 export function chatter(options: ChatterOptions = {}): Server {
@@ -45,7 +51,7 @@ export function chatter(options: ChatterOptions = {}): Server {
       if (msg.match(MSG_QUIT)) return undefined;
       if (!msg.match(MSG_LINE_READ)) continue;
       const handle = msg.args[0].trim();
-      if (isHandle(handle)) {
+      if (isName(handle)) {
         // There is no wait between looking and taking, so nobody can come between.
         if (!members.has(handle)) return members.set(handle, client) && handle;
         client.writeLine("That handle is already taken.");
@@ -79,10 +85,6 @@ export function chatter(options: ChatterOptions = {}): Server {
   }
 
   return serve(options, 1980, login);
-}
-
-function isHandle(text: string): boolean {
-  return text !== "" && text.length <= LONGEST_HANDLE && printable(text) === text && !text.includes("\t");
 }
 
 if (import.meta.main) {

@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
-import { dispatch, type Handler, quit, Server } from "../mod.ts";
+import { dispatch, type Handler, printable, quit, Server } from "../mod.ts";
 
 /** A flag with a value: `--name PLACEHOLDER`. */
 export interface Flag<T> {
@@ -110,9 +110,24 @@ export function serverOptions(values: Values<ServerFlags>): Required<ServerOptio
   };
 }
 
+/** An address that cannot be had: it is not there, or the permission is missing. */
+export class CannotListenError extends Error {
+  /** `"CannotListenError"`. */
+  override readonly name = "CannotListenError";
+}
+
 /** Listens as `options` say, on `port` if they do not. */
 export function serve(options: ServerOptions, port: number, handle: Handler): Server {
-  return Server.serve({ hostname: options.hostname, port: options.port ?? port }, handle, options);
+  const address = { hostname: options.hostname ?? "localhost", port: options.port ?? port };
+  try {
+    return Server.serve(address, handle, options);
+  } catch (error) {
+    if (error instanceof RangeError || error instanceof Deno.errors.AddrInUse || !(error instanceof Error)) {
+      throw error;
+    }
+    const where = `${address.hostname}:${address.port}`;
+    throw new CannotListenError(`Cannot listen on ${where}: ${error.message}`, { cause: error });
+  }
 }
 
 /** What a program is. */
@@ -140,8 +155,9 @@ export function program<F extends Flags>(about: Program<F>, main: (values: Value
       await main(values);
     } catch (error) {
       if (error instanceof UsageError) await complain(about, error.message, 2);
-      else if (isOutside(error)) await complain(about, error.message, 1);
-      else throw error;
+      else if (error instanceof CannotListenError || error instanceof Deno.errors.AddrInUse) {
+        await complain(about, error.message, 1);
+      } else throw error;
     }
   });
 }
@@ -156,10 +172,14 @@ function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F
     boolean: names.filter((name) => !("read" in flags[name]!)),
     unknown: (arg) => unknown.push(arg) === 0,
   });
+  unknown.push(...given._.map(String)); // behind a `--`
   const values: Record<string, unknown> = {};
   const wrong = unknown.map((arg) => `unknown ${arg.startsWith("-") ? "flag" : "argument"} ${quote(arg)}`);
   for (const [name, flag] of Object.entries(flags)) {
     const value = given[name];
+    if (!("read" in flag) && args.some((arg) => arg.startsWith(`--${name}=`))) {
+      wrong.push(`--${name} takes no value`);
+    }
     if (!("read" in flag)) values[name] = value;
     else values[name] = value === undefined ? flag.default : flag.read(value as string);
     if (values[name] === undefined && value !== undefined && "read" in flag) {
@@ -187,13 +207,14 @@ function help(about: Program<Flags>, flags: Flags): string {
   return [about.about, "", ...rows.map(([left, right]) => `  ${left!.padEnd(width)}  ${right}`)].join("\n");
 }
 
-// What is nobody's mistake in the program: an address that is taken or not there, a permission that was not given.
-function isOutside(error: unknown): error is Error {
-  const { AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied } = Deno.errors;
-  return [AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied].some((each) => error instanceof each);
-}
-
+// Controls, line separators, and what turns the direction of the text around it.
 const UNSAFE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Whether text is fit to be shown as a name: 1 to 32 characters of any script, all of them harmless. */
+export function isName(text: string): boolean {
+  return text.trim() === text && text !== "" && [...text].length <= 32 && !text.includes("\t") &&
+    printable(text) === text && text.search(UNSAFE) < 0;
+}
 
 /** Text from outside in quotes, so that it can forge no line and drive no terminal. */
 export function quote(text: string): string {

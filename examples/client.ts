@@ -56,6 +56,7 @@ export class Client {
   readonly #writer: Tasklet;
   readonly #backlog: number;
   readonly #log: (line: string) => void;
+  #lastWords: string | undefined; // why it has to go
 
   /**
    * Starts the writer and the reader, as children of the running tasklet.
@@ -75,7 +76,7 @@ export class Client {
     this.#backlog = backlog;
     this.#log = log;
     this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task);
-    Tasklet.new(readAll, { name: "reader" })(this.#stream, this.#task, read);
+    Tasklet.new(() => this.#read(read), { name: "reader" })();
   }
 
   /** Sends a line to all of `clients`. */
@@ -105,8 +106,19 @@ export class Client {
     }
   }
 
-  /** Sends what is queued, and `farewell`, to a client that takes it, then closes. */
-  async close(farewell?: string): Promise<void> {
+  async #read(read: Read): Promise<void> {
+    try {
+      await read(this.#stream.reader, this.#task);
+    } catch (error) {
+      if (error instanceof LineTooLongError) this.#lastWords = "line too long, goodbye";
+      else if (error instanceof TimeoutError) this.#lastWords = "silent for too long, goodbye";
+      else if (!isDisconnect(error)) throw error;
+    }
+    MSG_QUIT.send(this.#task)();
+  }
+
+  /** Sends what is queued, and a farewell, to a client that takes it, then closes. */
+  async close(farewell: string | undefined = this.#lastWords): Promise<void> {
     await this.#writer.kill(); // it leaves its lines to the stream
     if (farewell !== undefined) this.#stream.writer.writeLine(farewell);
     await this.#stream.close({ timeout: FAREWELL });
@@ -118,17 +130,6 @@ export type Read = (reader: BufferedStream["reader"], client: Tasklet) => Promis
 
 async function readLines(reader: BufferedStream["reader"], client: Tasklet): Promise<void> {
   for await (const line of reader.readLines()) MSG_LINE_READ.send(client)(line);
-}
-
-async function readAll(stream: BufferedStream, client: Tasklet, read: Read): Promise<void> {
-  try {
-    await read(stream.reader, client);
-  } catch (error) {
-    if (error instanceof LineTooLongError) stream.writer.writeLine("line too long, goodbye");
-    else if (error instanceof TimeoutError) stream.writer.writeLine("silent for too long, goodbye");
-    else if (!isDisconnect(error)) throw error;
-  }
-  MSG_QUIT.send(client)();
 }
 
 async function writeAll(stream: BufferedStream, client: Tasklet): Promise<void> {

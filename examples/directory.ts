@@ -12,6 +12,7 @@
  */
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
 import {
+  isName,
   program,
   quote,
   serve,
@@ -65,7 +66,9 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
 
   function register(user: User, name: string): string {
     if (user.name !== undefined) return `error: you are registered as ${user.name}`;
-    if (!isName(name)) return "error: a name is 1 to 32 printable characters without a comma";
+    if (!isName(name) || name.includes(",")) {
+      return "error: a name is 1 to 32 printable characters without a comma";
+    }
     if (users.has(name)) return `error: the name ${name} is taken`;
     users.set(name, user);
     user.name = name;
@@ -78,7 +81,7 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
     const receiver = users.get(to);
     receiver?.client.writeLine(`${from.name ?? "unknown"} says ${printable(text)}`);
     if (receiver !== undefined) return undefined;
-    log(`No user by the name <${printable(to)}>`);
+    log(`No user by the name <${quote(to).slice(1, -1)}>`);
     return isFramed ? `error: there is no user by the name ${quote(to)}` : undefined;
   }
 
@@ -91,10 +94,6 @@ function cut(text: string): [before: string, behind: string | undefined] {
   return comma < 0 ? [text.trim(), undefined] : [text.slice(0, comma).trim(), text.slice(comma + 1)];
 }
 
-function isName(text: string): boolean {
-  return text !== "" && [...text].length <= 32 && !/[,\t]/.test(text) && printable(text) === text;
-}
-
 if (import.meta.main) {
   const flags = {
     ...serverFlags(9020),
@@ -104,7 +103,7 @@ if (import.meta.main) {
     duration: wholeNumber("seconds for which they chat", 30, 0, 1_000_000),
   };
   program({ name: "directory", about: "A directory of users, who chat.", flags }, async (values) => {
-    const names = namesOf(values.users, isName);
+    const names = namesOf(values.users);
     const options = serverOptions(values);
     await using server = directory(options);
     console.log(`listening on port ${server.port}`);

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Address, BufferedStream, Message, Socket, Tasklet } from "../mod.ts";
-import { UsageError } from "./cli.ts";
+import { isName, UsageError } from "./cli.ts";
 
 class MSG_REGISTERED extends Message("MSG_REGISTERED")<[], void> {}
 class MSG_LIST extends Message("MSG_LIST")<[names: string[]]> {}
@@ -36,7 +36,7 @@ export async function simulate(address: Address, { names, seconds, log }: Simula
 }
 
 /** The names in a list with commas between. */
-export function namesOf(list: string, isName: (text: string) => boolean): string[] {
+export function namesOf(list: string): string[] {
   const names = list.split(",").map((name) => name.trim());
   const wrong = names.find((name, i) => !isName(name) || names.indexOf(name) !== i);
   if (wrong !== undefined) {

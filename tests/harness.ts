@@ -29,13 +29,18 @@ export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #stderr: Promise<string>;
+  #keyboard: WritableStreamDefaultWriter<Uint8Array> | undefined;
 
-  /** Starts `command` with nothing to read. */
-  constructor(command: string, args: readonly string[]) {
+  /** Starts `command`; with `stdin: "piped"` it reads what is typed, otherwise nothing. */
+  constructor(
+    command: string,
+    args: readonly string[],
+    { stdin = "null" }: { stdin?: "null" | "piped" } = {},
+  ) {
     this.#child = new Deno.Command(command, {
       args: [...args],
       cwd: new URL("..", import.meta.url),
-      stdin: "null",
+      stdin,
       stdout: "piped",
       stderr: "piped",
       env: { NO_COLOR: "1" },
@@ -43,6 +48,19 @@ export class Program implements AsyncDisposable {
     const text = this.#child.stdout.pipeThrough(new TextDecoderStream());
     this.#lines = text.pipeThrough(new TextLineStream()).getReader();
     this.#stderr = new Response(this.#child.stderr).text();
+    this.#keyboard = stdin === "piped" ? this.#child.stdin.getWriter() : undefined;
+  }
+
+  /** Types `text`. */
+  async type(text: string): Promise<void> {
+    await this.#keyboard!.write(new TextEncoder().encode(text));
+  }
+
+  /** Ends what it reads. */
+  async endInput(): Promise<void> {
+    const keyboard = this.#keyboard;
+    this.#keyboard = undefined;
+    await keyboard?.close().catch(() => {}); // it may have gone
   }
 
   /** The next line it prints; `undefined` at the end. */
@@ -64,8 +82,9 @@ export class Program implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Waits for its end. */
+  /** Ends what it reads, and waits for its end. */
   async end(): Promise<Outcome> {
+    await this.endInput();
     const lines: string[] = [];
     for (let line = await this.line(); line !== undefined; line = await this.line()) lines.push(line);
     const [{ code }, stderr] = await Promise.all([this.#child.status, this.#stderr]);

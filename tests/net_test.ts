@@ -789,6 +789,40 @@ Deno.test(
 );
 
 Deno.test(
+  "Socket, Cancellation: what fails when a killed tasklet began it is nobody's error",
+  TIME,
+  async () => {
+    using reports = catchReports();
+    await using reception = new Reception();
+    const log: unknown[] = [];
+    const begin: ((socket: Socket) => Promise<unknown>)[] = [
+      (socket) => socket.read(new Uint8Array(1)),
+      (socket) => socket.write(new Uint8Array(1)),
+      (socket) => socket.writeSome(new Uint8Array(1)),
+      (socket) => socket.closeWrite(),
+      (socket) => new BufferedStream(socket).reader.readLine(),
+    ];
+    for (const operation of begin) {
+      const [socket, other] = await reception.pair();
+      using _ = other;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const task = Tasklet.new(async () => {
+        await promise; // no wait point
+        await operation(socket);
+      })();
+      await Tasklet.yield();
+      socket.close();
+      const ended = task.kill();
+      resolve();
+      await ended;
+      await task.join().catch((error) => log.push(error.cause instanceof TaskletExit));
+    }
+    await reports.settled();
+    assertEquals([log, reports.texts], [begin.map(() => true), []]);
+  },
+);
+
+Deno.test(
   "Socket.closeWrite() ends one side: the peer reads to the end, and can still send",
   TIME,
   async () => {

@@ -413,6 +413,23 @@ Deno.test("BufferedReader, Failure: reading that fails when nobody waits is told
   assertEquals([await outcome(() => task.join()), reports.texts], ["Error", []]);
 });
 
+Deno.test("BufferedReader, Failure: reading that fails after a killed tasklet began it is told to the next reader alone", async () => {
+  using reports = catchReports();
+  const { wire, reader } = open();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const task = Tasklet.new(async () => {
+    await promise; // no wait point
+    await reader.readLine();
+  })();
+  await settle();
+  const ended = task.kill();
+  resolve();
+  await ended;
+  wire.feed(new Error("reset"));
+  await reports.settled();
+  assertEquals([await outcome(() => reader.readLine()), reports.texts], ["Error", []]);
+});
+
 /* -------------------------------------------- BufferedWriter.write() ----------------------------------------- */
 
 Deno.test("BufferedWriter.write() queues text and bytes in order, and sends nothing by itself", async () => {
