@@ -48,7 +48,7 @@ import {
   now,
   setTimer,
   Timeout,
-  TimeoutError,
+  type TimeoutError,
   type Timer,
 } from "./timer.ts";
 import { each, interval, later, loop, rate } from "./repeat.ts";
