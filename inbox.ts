@@ -26,7 +26,7 @@ const notices = new WeakSet<AnyMessage>();
 /** What arrives at one tasklet. */
 export class Inbox {
   readonly #owner: Waiter;
-  // Invariant: while a receiver waits, nothing it would take is queued. (tasklet_test: "hands over directly")
+  // Invariant: while a receiver waits, nothing it would take is queued. (tasklet_receive_test: "hands over directly")
   #mailbox: Mailbox<AnyMessage> | undefined;
   #receivers: ReceiveWait | undefined; // oldest first, down the line by `next`
   #calls: CallWait | undefined; // newest first, down the line by `earlier`
@@ -172,7 +172,7 @@ export class Inbox {
     if (wait.earlier !== undefined) wait.earlier.later = wait;
     this.#calls = wait;
     if (this.deliver(message)) return;
-    wait.abort(callError("refused", message.type, `the mailbox of ${this.#owner} is full`));
+    wait.fail(callError("refused", message.type, `the mailbox of ${this.#owner} is full`));
   }
 
   /** Takes an ended call out of the list. */
@@ -319,8 +319,8 @@ export class CallWait extends Wait<unknown> implements Call {
     return `for the reply of ${this.callee} to ${this.type}`;
   }
 
-  override get target(): Waiter {
-    return this.callee;
+  override get target(): Waiter | undefined {
+    return this.deferred ? undefined : this.callee; // a deferred reply may come from anybody
   }
 
   override get serving(): boolean {

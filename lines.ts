@@ -153,11 +153,8 @@ export class LineBuffer {
     const sizes: number[] = [];
     let lineStart = this.#start;
     let from = Math.max(this.#searched, lineStart);
-    for (
-      let at = this.#bytes.indexOf(LF, from);
-      at >= 0 && at < this.#end;
-      at = this.#bytes.indexOf(LF, from)
-    ) {
+    const bytes = this.#bytes.subarray(0, this.#end);
+    for (let at = bytes.indexOf(LF, from); at >= 0; at = bytes.indexOf(LF, from)) {
       const hasCR = at > lineStart && this.#bytes[at - 1] === CR;
       if (at - lineStart - (hasCR ? 1 : 0) > this.#maxLineLength) {
         this.#isTooLong = true;
@@ -211,7 +208,7 @@ let turn: Promise<unknown> = Promise.resolve();
 /** Splits text of `count` lines that all have their end. */
 function splitText(text: string, count: number): Promise<string[]> {
   const mine = turn.then(() => splitAlone(text, count));
-  turn = mine;
+  turn = mine.catch(() => lineStream = undefined); // the next one begins anew
   return mine;
 }
 

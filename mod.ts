@@ -67,6 +67,7 @@ export {
   type BufferedStreamOptions,
   BufferedWriter,
   type ByteStream,
+  type CloseOptions,
   type Handler,
   isDisconnect,
   LineTooLongError,

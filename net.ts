@@ -26,6 +26,7 @@
  *
  * @module
  */
+import { running } from "./context.ts";
 import type { ByteStream } from "./stream.ts";
 import { pass, type Start } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
@@ -38,6 +39,7 @@ export {
   type BufferedStreamOptions,
   BufferedWriter,
   type ByteStream,
+  type CloseOptions,
   UnexpectedEndError,
   WriteOverflowError,
 } from "./stream.ts";
@@ -132,8 +134,7 @@ export class Server implements AsyncDisposable {
     this.#maxConnections = options.maxConnections ?? 10_000;
     this.#idleTimeout = options.idleTimeout ?? Infinity;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
-    // Not in a `finally` alone: a tasklet that is killed before it starts has none.
-    this.#task.signal.addEventListener("abort", () => close(listener));
+    this.#task.signal.addEventListener("abort", () => this.#whenKilled());
   }
 
   /**
@@ -199,6 +200,15 @@ export class Server implements AsyncDisposable {
     }
   }
 
+  // Not in the tasklet itself: one that is killed before it starts has no `finally`, and one whose handlers were
+  // abandoned does not come to it. The grace is that of whoever kills.
+  #whenKilled(): void {
+    close(this.#listener);
+    running.run(undefined, () => this.#task.kill({ grace: Infinity })).then(() => {
+      for (const socket of this.#sockets) this.#part(socket);
+    });
+  }
+
   // The next connection, or `undefined` when the listener was closed.
   async #accept(): Promise<Deno.Conn | undefined> {
     while (true) {
@@ -261,6 +271,7 @@ export class Socket implements ByteStream, Disposable {
   #lastByteAt = 0;
   #reading: Reading | undefined;
   #kept: Uint8Array | undefined; // read for somebody who had gone
+  #failure: { readonly error: unknown } | undefined; // of a read for somebody who had gone
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -304,10 +315,15 @@ export class Socket implements ByteStream, Disposable {
    */
   async read(buffer: Uint8Array): Promise<number | null> {
     while (this.#kept === undefined) {
+      if (this.#failure !== undefined) return await pass(() => this.#throwFailure());
       const n = await this.#readOnce(buffer);
       if (n !== undefined) return n;
     }
     return await pass(() => this.#takeKept(buffer));
+  }
+
+  #throwFailure(): never {
+    throw this.#failure!.error;
   }
 
   #takeKept(buffer: Uint8Array): number {
@@ -340,7 +356,8 @@ export class Socket implements ByteStream, Disposable {
       reading.reader?.resume(isHere ? n : undefined);
     }, (error) => {
       this.#reading = undefined;
-      reading.reader?.fail(error);
+      if (reading.reader === undefined) this.#failure = { error }; // the next reader is told
+      else reading.reader.fail(error);
     });
     return reading;
   }
@@ -434,7 +451,7 @@ function format(address: Address): string {
 }
 
 function addressOf(address: Deno.Addr): Address {
-  if ("path" in address) return { path: address.path };
+  if ("path" in address) return { path: address.path ?? "" }; // a client of a unix socket has none
   const { hostname, port } = address as Deno.NetAddr;
   return { hostname, port };
 }
@@ -456,7 +473,7 @@ function taking<T extends Disposable>(
 }
 
 function setNoDelay(connection: Deno.Conn): void {
-  if (!("setNoDelay" in connection)) return; // a unix socket
+  if (!("setNoDelay" in connection)) return; // a unix socket, or TLS, for which Deno has no way
   try {
     (connection as Deno.TcpConn).setNoDelay(true);
   } catch (error) {

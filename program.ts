@@ -41,6 +41,8 @@ export interface DispatchOptions {
 export interface Root {
   /** Ends all of it, with `grace` milliseconds for cleanup; resolves when it has ended. */
   kill(grace: number): Promise<void>;
+  /** The same for what should not outlive the main part. */
+  killDaemons(grace: number): Promise<void>;
   /** Resolves when the main part has ended: with its error, if it has failed. */
   readonly failure: Promise<{ readonly error: unknown } | undefined>;
   /** Its name, for people. */
@@ -71,7 +73,8 @@ export function runProgram(
   end = endThis;
   void root.failure.then(async (failure) => {
     if (failure !== undefined) console.error(`${root} failed:`, failure.error);
-    await root.kill(grace); // what is not below the main part
+    if (exitCode !== undefined) await root.kill(grace);
+    await root.killDaemons(grace);
     await new Promise<void>(nextTurn); // in which errors that nobody asked for are reported
     for (const signal of signals) process.off(signal, onSignal);
     process.off("beforeExit", onDrain);
@@ -91,14 +94,14 @@ export function endProgram(code: number): void {
  * Calls `adopt` with the reason of each promise rejection that nobody handles, in the context of the promise.
  * What it does not adopt ends the process, as without this.
  */
-export function onFloatingRejection(adopt: (reason: unknown) => boolean): void {
+export function onFloatingRejection(adopt: (reason: unknown, promise: Promise<unknown>) => boolean): void {
   if ("onunhandledrejection" in globalThis) {
     globalThis.addEventListener("unhandledrejection", (event) => {
-      if (adopt(event.reason)) event.preventDefault();
+      if (adopt(event.reason, event.promise)) event.preventDefault();
     });
   } else {
-    process.on("unhandledRejection", (reason) => {
-      if (!adopt(reason)) throw reason;
+    process.on("unhandledRejection", (reason, promise) => {
+      if (!adopt(reason, promise)) throw reason;
     });
   }
 }

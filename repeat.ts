@@ -11,7 +11,7 @@ import { running } from "./context.ts";
 import type { AnyMessage } from "./message.ts";
 import { sleep, suspend } from "./suspend.ts";
 import { now } from "./timer.ts";
-import { TaskletExit } from "./wait.ts";
+import { TaskletExit, type Waiter } from "./wait.ts";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
@@ -68,12 +68,16 @@ async function attempt(
   f: () => unknown,
   answer: (error: unknown) => boolean = () => false,
 ): Promise<boolean> {
+  let isWell = true;
   try {
     await f();
-    return true;
   } catch (error) {
     if (error instanceof TaskletExit) throw error;
     if (!answer(error)) console.error(`${running.getStore()} goes on after an error:`, error);
-    return false;
+    isWell = false;
   }
+  // `f` may have swallowed the exit.
+  const exit = (running.getStore() as Waiter).refuse(true);
+  if (exit !== undefined) throw exit;
+  return isWell;
 }

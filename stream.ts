@@ -12,7 +12,7 @@ import { running } from "./context.ts";
 import { LineBuffer } from "./lines.ts";
 import { pass, suspend } from "./suspend.ts";
 import { TelnetFilter } from "./telnet.ts";
-import { now } from "./timer.ts";
+import { now, Timeout, TimeoutError } from "./timer.ts";
 import { TaskletExit, type WaitOptions } from "./wait.ts";
 
 /** What a {@linkcode BufferedStream} is laid over: a socket. */
@@ -45,6 +45,16 @@ export interface BufferedStreamOptions {
    * @default {false}
    */
   telnet?: boolean | undefined;
+}
+
+/** How long the end of a stream may take. */
+export interface CloseOptions extends WaitOptions {
+  /**
+   * Milliseconds for which the socket may take nothing.
+   *
+   * @default {1000}
+   */
+  stall?: number | undefined;
 }
 
 /** More was queued for writing than may be. Nothing of the last `write` was. */
@@ -95,18 +105,34 @@ export class BufferedStream implements AsyncDisposable {
   }
 
   /**
-   * Sends what is queued, waiting for room, then closes the socket; a peer that takes nothing cannot hold that up.
+   * Sends what is queued, then closes the socket. A peer that reads gets all of it; one that does not cannot hold the
+   * end up.
    *
-   * @param options.timeout Milliseconds to wait for room at most. @default {5000}
-   * @returns Whether all was sent: `false` if the peer had gone or the time was up.
+   * @param options.stall Milliseconds for which the socket may take nothing. @default {1000}
+   * @param options.timeout Milliseconds for all of it. @default {Infinity}
+   * @returns Whether all was sent: `false` if the peer had gone, or the time was up.
    */
-  async close({ timeout = 5000 }: WaitOptions = {}): Promise<boolean> {
+  async close({ stall = 1000, timeout = Infinity }: CloseOptions = {}): Promise<boolean> {
+    const end = timeout === Infinity ? Infinity : now() + timeout;
+    let exit: TaskletExit | undefined;
     try {
-      await this.writer.flush({ timeout });
-      return true;
-    } catch (error) {
-      if (error instanceof TaskletExit) throw error;
-      return false;
+      while (this.writer.buffered > 0) {
+        const left = Math.min(stall - this.writer.stalled, end - now());
+        if (left <= 0) break;
+        try {
+          await this.writer.flush({ timeout: left });
+        } catch (error) {
+          if (!(error instanceof TaskletExit)) {
+            if (error instanceof TimeoutError && Timeout.current() > 0) continue;
+            break;
+          }
+          // A kill that is met here for the first time leaves the grace to go on; the second says that it is over.
+          if (exit !== undefined) throw exit;
+          exit = error;
+        }
+      }
+      if (exit !== undefined) throw exit;
+      return this.writer.buffered === 0 && !this.writer.hasFailed;
     } finally {
       this.#socket.close();
     }
@@ -125,7 +151,8 @@ export class BufferedReader {
   readonly #filter: TelnetFilter | undefined;
   readonly #answers: BufferedWriter | undefined;
   #failure: { readonly error: unknown } | undefined;
-  #step: Promise<void> | undefined; // of reading on, under way
+  #isAdvancing = false; // a step of reading on is under way
+  #readers = new Set<Waiting>(); // who wait for it
 
   /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
   constructor(socket: ByteStream, maxLineLength: number, telnet: BufferedWriter | undefined) {
@@ -206,14 +233,28 @@ export class BufferedReader {
   }
 
   // Goes on with the step under way, or begins one. Outside of any tasklet, because it outlives who waits for it.
-  async #advance(step: () => Promise<void>): Promise<void> {
-    this.#step ??= running.run(undefined, step).finally(() => this.#step = undefined);
-    const current = this.#step;
-    await suspend<void>(
-      (resume, fail) => void current.then(resume, fail),
+  #advance(step: () => Promise<void>): Promise<void> {
+    if (!this.#isAdvancing) {
+      this.#isAdvancing = true;
+      const resume = (): void => this.#advanced((reader) => reader.resume());
+      running.run(undefined, step).then(resume, (error) => this.#advanced((reader) => reader.fail(error)));
+    }
+    return suspend<void>(
+      (resume, fail) => {
+        const reader = { resume, fail };
+        this.#readers.add(reader);
+        return () => void this.#readers.delete(reader);
+      },
       Infinity,
       "for bytes from a socket",
     );
+  }
+
+  #advanced(tell: (reader: Waiting) => void): void {
+    const readers = this.#readers;
+    this.#isAdvancing = false;
+    this.#readers = new Set();
+    for (const reader of readers) tell(reader);
   }
 
   async #splitOrRead(): Promise<void> {
@@ -230,7 +271,8 @@ export class BufferedReader {
       if (n === null) this.#buffer.end();
       else this.#keep(room.subarray(0, n));
     } catch (error) {
-      this.#failure = { error };
+      // A peer that was silent for too long may still speak.
+      if (!(error instanceof TimeoutError)) this.#failure = { error };
       throw error;
     }
   }
@@ -244,10 +286,13 @@ export class BufferedReader {
   }
 }
 
-interface Flush {
-  readonly upTo: number;
+interface Waiting {
   readonly resume: () => void;
   readonly fail: (error: unknown) => void;
+}
+
+interface Flush extends Waiting {
+  readonly upTo: number;
 }
 
 /** The writing side of a {@linkcode BufferedStream}. */
@@ -275,6 +320,11 @@ export class BufferedWriter {
     }
     this.#socket = socket;
     this.#maxBuffered = maxBuffered;
+  }
+
+  /** Whether the peer has gone, so that what was queued is lost. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
   }
 
   /** How many bytes wait to be sent, at least: text counts a byte a character until it is on its way. */
@@ -325,7 +375,7 @@ export class BufferedWriter {
    * @throws {TimeoutError} If not all was sent in time.
    */
   flush({ timeout = Infinity }: WaitOptions = {}): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
+    if (this.#failure !== undefined) return pass(() => this.#throwFailure());
     this.#encode();
     const left = this.buffered;
     if (left === 0) return pass(() => {});
@@ -340,6 +390,10 @@ export class BufferedWriter {
       timeout,
       "for a socket to take bytes",
     );
+  }
+
+  #throwFailure(): never {
+    throw this.#failure!.error;
   }
 
   /** Sends bytes that nobody waits for, if there is room. */
@@ -369,6 +423,7 @@ export class BufferedWriter {
       for (const flush of this.#flushes) flush.fail(error);
       this.#flushes = [];
       this.#parts = [];
+      this.#text = "";
       this.#queued = this.#sending = 0;
     } finally {
       this.#isSending = false;

@@ -8,7 +8,7 @@
  */
 import { running } from "./context.ts";
 import { checkMs } from "./timer.ts";
-import { onTurn, ready, readyError, Wait, type Waiter } from "./wait.ts";
+import { exits, onTurn, ready, readyError, Wait, type Waiter } from "./wait.ts";
 
 function waiter(): Waiter | undefined {
   return running.getStore() as Waiter | undefined;
@@ -37,6 +37,15 @@ export function suspend<T>(start: Start<T>, timeout: number, what: string): Prom
   checkMs("wait", "timeout", timeout);
   const wait = new SuspendWait<T>(waiter(), what);
   wait.start(start, timeout);
+  return wait.promise;
+}
+
+/** Waits, for `timeout` milliseconds at most, until `promise` is settled. */
+export function waitFor<T>(promise: PromiseLike<T>, timeout: number, what: string): Promise<T> {
+  checkMs("wait", "timeout", timeout);
+  const wait = new SuspendWait<T>(waiter(), what);
+  const begun = wait.start((resume, fail) => void promise.then(resume, fail), timeout);
+  if (!begun) promise.then(undefined, () => {}); // as when the wait ends early: its end is nobody's error
   return wait.promise;
 }
 
@@ -81,9 +90,9 @@ class SuspendWait<T> extends Wait<T> {
     return this.#what;
   }
 
-  /** Begins to wait, and prepares the end; if `start` brings it about at once, no deadline matters. */
-  start(start: Start<T>, timeout: number): void {
-    if (!this.enter()) return;
+  /** Begins to wait, and prepares the end; if `start` brings it about at once, no deadline matters. Whether it began. */
+  start(start: Start<T>, timeout: number): boolean {
+    if (!this.enter()) return false;
     try {
       const undo = start((value) => this.resume(value), (error) => this.fail(error));
       if (this.#early) undo?.();
@@ -92,6 +101,7 @@ class SuspendWait<T> extends Wait<T> {
       this.fail(error);
     }
     if (this.open) this.limit(timeout);
+    return true;
   }
 
   protected override left(early: boolean): void {
@@ -165,9 +175,9 @@ export function cycleOf(caller: Waiter, target: Waiter, isEnd: boolean): string 
   if (!isEnd && target !== caller && target.waits?.target === undefined) return undefined; // as nearly always
   const way = new Set<Waiter>([caller]);
   for (let at: Waiter | undefined = target; at !== undefined;) {
-    const down: Waiter[] | undefined = at === caller ? [at] : isEnd ? wayDown(at, caller) : undefined;
-    if (down !== undefined) return [...way, ...down].join(" → ");
+    if (at === caller || (isEnd && isAbove(at, caller))) return [...way, ...wayDown(at, caller)].join(" → ");
     if (way.has(at)) return undefined; // a ring that the caller is no part of
+    if (caller.waits !== undefined) return undefined; // it may go on when another of its waits ends
     way.add(at);
     const wait: Wait | undefined = at.waits;
     if (wait === undefined || wait.older !== undefined) return undefined;
@@ -177,14 +187,21 @@ export function cycleOf(caller: Waiter, target: Waiter, isEnd: boolean): string 
   return undefined;
 }
 
-/** The line from `ancestor` down to `descendant`, both included, if it is one. */
-function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] | undefined {
+function isAbove(ancestor: Waiter, descendant: Waiter): boolean {
+  if (ancestor.parent === descendant) return false; // as nearly always
+  let at: Waiter | undefined = descendant;
+  while (at !== undefined && at !== ancestor) at = at.parent;
+  return at === ancestor;
+}
+
+function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] {
   const way: Waiter[] = [];
-  for (let at: Waiter | undefined = descendant; at !== undefined; at = at.parent) {
-    way.unshift(at);
-    if (at === ancestor) return way;
-  }
-  return undefined;
+  for (
+    let at: Waiter | undefined = descendant;
+    at !== undefined;
+    at = at === ancestor ? undefined : at.parent
+  ) way.push(at);
+  return way.reverse();
 }
 
 /**
@@ -194,7 +211,11 @@ function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] | undefined {
  */
 export function pass<T>(take: () => T): Promise<T> {
   const refusal = waiter()?.refuse(false);
-  if (refusal !== undefined) return readyError(refusal);
+  if (refusal !== undefined) {
+    const promise = readyError(refusal);
+    exits.add(promise);
+    return promise;
+  }
   try {
     return ready(take());
   } catch (error) {

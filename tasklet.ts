@@ -61,9 +61,10 @@ import {
   sleep,
   type Start,
   suspend,
+  waitFor,
   yieldTurn,
 } from "./suspend.ts";
-import { onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
+import { exits, onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 export type { DispatchOptions, Signal } from "./program.ts";
 export { TimeoutError } from "./timer.ts";
@@ -204,6 +205,7 @@ const GRACE = 5000;
 
 let created = 0;
 const names = new Map<string, Tasklet>();
+const roots = new Set<AnyTasklet>(); // tasklets without a parent
 const daemons = new Set<AnyTasklet>();
 let starting: Tasklet[] = [];
 let isAdopting = false;
@@ -252,7 +254,8 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   #exit: TaskletExit | undefined; // it has been killed
   #told = 0; // ... and has met the exit at so many wait points that somebody awaited
-  #graceOver = false; // ... and may not wait any more
+  #graceEnd = Infinity; // ... and may wait until then
+  #graceOver = false; // ... which is over
   #released = false; // joiners, monitors and parent no longer wait for it: finished or abandoned
   #graceTimer: Timer | undefined;
   #controller: AbortController | undefined;
@@ -280,8 +283,9 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   protected constructor(name: string, options: TaskletOptions) {
     this.name = name;
     this.#inbox = new Inbox(this, options.mailbox);
-    if (options.daemon) daemons.add(this);
-    else this.#adoptBy(Tasklet.current());
+    if (!options.daemon) this.#adoptBy(Tasklet.current());
+    else daemons.add(this);
+    if (this.#parent === undefined) roots.add(this);
     if (this.#parent !== undefined) Timeout.inherit(this.#parent, this);
   }
 
@@ -379,11 +383,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
    * @throws {TimeoutError} If it was not settled in time.
    */
   static wait<T>(promise: PromiseLike<T>, options: WaitOptions = {}): Promise<T> {
-    return suspend<T>(
-      (resume, fail) => void promise.then(resume, fail),
-      options.timeout ?? Infinity,
-      "for a promise",
-    );
+    return waitFor(promise, options.timeout ?? Infinity, "for a promise");
   }
 
   /**
@@ -484,7 +484,9 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     } catch (error) {
       if (error instanceof JoinError && error.tasklet === task) throw task.#failure?.error ?? error;
       // The deadline has passed, or the caller was killed: the scope goes too, and until it has gone, so do we wait.
-      task.#killTree(GRACE, new TaskletExit(`${task} was killed`, { cause: error }));
+      if (task.#exit === undefined) {
+        task.#killTree(GRACE, new TaskletExit(`${task} was killed`, { cause: error }));
+      }
       if (!task.#released) {
         const wait = new EndWait(Tasklet.current(), task, task.#joiners ??= new Set(), true);
         wait.begin();
@@ -735,14 +737,14 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#killTree(grace, new TaskletExit(`${this} was killed`));
     if (this.#released) return pass(() => {});
     const caller = Tasklet.current();
-    const wait = new EndWait<void>(caller, this, this.#joiners ??= new Set());
-    // A tasklet that waits for its own end meets its exit instead; but only if it does wait, because otherwise the
-    // next wait point is the one that has to reject.
-    const begin = () => {
+    // Lazily, because often nobody waits for it: then no deadline matters, and a tasklet that kills itself meets its
+    // exit at its next wait point.
+    return new LazyWait(() => {
+      if (this.#released) return pass(() => {});
+      const wait = new EndWait<void>(caller, this, this.#joiners ??= new Set());
       if (wait.begin() && caller !== undefined && caller.#isBelow(this)) wait.abort(caller.#exit);
       return wait.promise;
-    };
-    return caller !== undefined && caller.#isBelow(this) ? new LazyWait(begin) : begin();
+    });
   }
 
   #isBelow(ancestor: AnyTasklet): boolean {
@@ -769,11 +771,11 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     const wait = new CallWait(caller, this, this.#inbox, message.type);
     if (!wait.begin(timeout)) return wait.promise;
     if (signal?.aborted) {
-      wait.abort(signal.reason);
+      wait.fail(signal.reason);
     } else if (this.#inbox.isClosed) {
-      wait.abort(callError("finished", message.type, `${this} has finished`, this.#end));
+      wait.fail(callError("finished", message.type, `${this} has finished`, this.#end));
     } else if (cycle !== undefined) {
-      wait.abort(callError("deadlock", message.type, `${this} waits for the caller: ${cycle}`));
+      wait.fail(callError("deadlock", message.type, `${this} waits for the caller: ${cycle}`));
     } else {
       if (signal !== undefined) wait.obey(signal);
       this.#inbox.call(message, wait);
@@ -876,7 +878,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     if (this.#exit !== undefined && error === this.#exit) return this.#bodyEnded();
     if (error instanceof TaskletExit && this.#failure === undefined) this.#exit ??= error;
     else if (this.#failure === undefined) this.#failure = { error };
-    else if (this.#failure.error !== error) report(`${this} failed again during its cleanup:`, error);
+    else if (!isDueTo(error, this.#failure.error)) report(`${this} failed again during its cleanup:`, error);
     this.#bodyEnded();
   }
 
@@ -888,7 +890,10 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#inbox.giveUp({ deferred: false, cause: this.#end });
     if (!this.#exitedWell) {
       const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
-      for (const child of this.children.reverse()) child.#killTree(GRACE, exit);
+      const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd - now());
+      for (const child of this.children.reverse()) {
+        if (child.#exit === undefined) child.#killTree(grace, exit);
+      }
     }
     this.#finishIfAlone();
   }
@@ -905,6 +910,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #finish(): void {
     const parent = this.#parent;
     this.#phase = this.#failure !== undefined ? "failed" : this.#exit !== undefined ? "killed" : "done";
+    Timeout.release(this);
     const wasAbandoned = this.#released;
     this.#release();
     this.#unlink();
@@ -925,6 +931,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#onSignal?.[Symbol.dispose]();
     Timeout.release(this);
     daemons.delete(this);
+    roots.delete(this);
     for (const name of this.#names ?? []) names.delete(name);
     this.#asked = this.#askers > 0 || (this.#monitors?.size ?? 0) > 0;
     this.#inbox.giveUp({ deferred: true, cause: this.#end });
@@ -936,12 +943,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     for (const wait of [...this.#joiners ?? []]) {
       if (wait.wantsResult) this.#asked = true;
       if (wait.wantsResult && !this.#exitedWell) wait.fail(this.#joinError());
-      else wait.resume(this.#result);
+      else wait.resume(wait.wantsResult ? this.#result : undefined);
     }
     this.#joiners = this.#monitors = this.#watching = undefined;
     if (this.#parent !== undefined) {
       this.#parent.#unfinished--;
-      if (this.#parent.#isScope && this.#failure !== undefined) {
+      // The error of a scope goes to whoever called it, who may catch it.
+      if (this.#parent.#isScope && this.#failure !== undefined && !this.#isScope) {
         this.#asked = true;
         this.#parent.#fail(this.#failure.error);
       }
@@ -964,12 +972,14 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
       this.#graceTimer = setTimer(end, () => this.#abandonTree(exit, grace));
     }
     // Parents come before children and older before newer, so the reverse is the order we want.
-    for (const [task] of [...this.tree()].reverse()) task.#stop(exit);
+    for (const [task] of [...this.tree()].reverse()) task.#stop(exit, end);
   }
 
-  #stop(exit: TaskletExit): void {
+  #stop(exit: TaskletExit, graceEnd: number): void {
     if (this.#exit !== undefined || !this.alive) return;
     this.#exit = exit;
+    this.#graceEnd = graceEnd;
+    Timeout.release(this); // from now on, the grace is what bounds its waits
     this.#inbox.close();
     this.#controller?.abort(exit);
     if (this.#phase === "ready") return this.#bodyEnded();
@@ -982,7 +992,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   #abandon(exit: TaskletExit, grace: number): void {
     if (this.#released) return;
-    this.#stop(exit); // created during the cleanup
+    this.#stop(exit, 0); // created during the cleanup
     if (this.#phase === "body") {
       this.#graceOver = true;
       this.#meetExit();
@@ -996,6 +1006,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #meetExit(): void {
     while (this.waits !== undefined) {
       this.#told++;
+      exits.add(this.waits.promise);
       this.waits.abort(this.#exit);
     }
   }
@@ -1013,12 +1024,12 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     for (const task of list) task.#begin();
   }
 
-  static #adopt(this: void, reason: unknown): boolean {
+  static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
     const task = Tasklet.current();
     if (task === undefined) return false;
     if (reason instanceof TaskletExit && task.#inbox.isClosed) {
       // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
-      if (reason === task.#exit) task.#told--;
+      if (exits.delete(promise)) task.#told--;
       return true;
     }
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);
@@ -1082,6 +1093,11 @@ function asValue(error: unknown): JoinError {
   throw error;
 }
 
+/** Whether `error` is `cause`, or tells of it. */
+function isDueTo(error: unknown, cause: unknown): boolean {
+  return error === cause || (error instanceof Error && error.cause === cause);
+}
+
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
 }
@@ -1104,15 +1120,16 @@ export function dispatch<R>(main: () => R, options: DispatchOptions = {}): Taskl
   const root = Tasklet.new(main, { name: main.name || "main", daemon: true })();
   // Whoever waits here is the process, in nobody's name.
   runProgram(options, {
-    kill: (grace) =>
-      running.run(undefined, async () => {
-        await root.kill({ grace });
-        await Promise.all([...daemons].map((task) => task.kill({ grace })));
-      }),
+    kill: (grace) => running.run(undefined, () => killAll([root, ...roots], grace)),
+    killDaemons: (grace) => running.run(undefined, () => killAll([...daemons], grace)),
     failure: running.run(undefined, () => root.join().then(() => undefined, failureOf)),
     toString: () => root.toString(),
   });
   return root;
+}
+
+async function killAll(tasks: readonly AnyTasklet[], grace: number): Promise<void> {
+  await Promise.all(tasks.map((task) => task.kill({ grace })));
 }
 
 function failureOf(error: JoinError): { readonly error: unknown } | undefined {

@@ -232,6 +232,8 @@ export interface DeadlineScope {
   deadline: number;
   /** Its deadlines. Kept by {@linkcode Timeout} alone. */
   timeouts: Timeout[] | undefined;
+  /** Whether it has not finished. */
+  readonly alive: boolean;
   /** Ends every wait under way. */
   expire(error: TimeoutError): void;
 }
@@ -280,7 +282,7 @@ export class Timeout implements Disposable {
   static push(ms: number): Timeout {
     checkMs("push a timeout", "ms", ms);
     const scope = running.getStore() as DeadlineScope | undefined;
-    if (scope === undefined) throw new Error("Cannot push a timeout: no tasklet is running");
+    if (scope === undefined || !scope.alive) throw new Error("Cannot push a timeout: no tasklet is running");
     return new Timeout(scope, now() + ms);
   }
 

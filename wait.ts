@@ -26,6 +26,7 @@ let turnedAt = 0;
 // is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
 let heldBack: (() => void)[] | undefined;
+let letGo = 0; // of those
 
 /** Counts a delivery; whether it has to wait for the next turn. */
 function isSpent(): boolean {
@@ -47,13 +48,16 @@ export function onTurn(go: () => void): void {
   heldBack.push(go);
 }
 
+// Lets go as many as are allowed in a turn; the others wait for the next.
 function endTurn(): void {
   const list = heldBack!;
-  heldBack = undefined;
   deliveries = 0;
   turnedAt = now();
   nextLook = 1;
-  for (const go of list) go();
+  for (const end = Math.min(list.length, letGo + MOST_DELIVERIES); letGo < end; letGo++) list[letGo]!();
+  if (letGo < list.length) return nextTurn(endTurn);
+  heldBack = undefined;
+  letGo = 0;
 }
 
 /** A promise that is rejected already; it counts as a delivery. */
@@ -86,6 +90,9 @@ export interface WaitOptions {
    */
   timeout?: number | undefined;
 }
+
+/** The promises by which tasklets have met their exit: if one of them is left alone, nobody was told by it. */
+export const exits: WeakSet<Promise<unknown>> = new WeakSet();
 
 /** Who waits, as a wait sees it. */
 export interface Waiter {
@@ -168,6 +175,7 @@ export abstract class Wait<T = unknown> {
       return true;
     }
     this.#open = false;
+    exits.add(this.promise);
     this.#rejectInTurn(refusal);
     return false;
   }

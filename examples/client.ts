@@ -47,7 +47,9 @@ export interface ClientOptions {
 // many even for one that does take something.
 const STALLED = 1000;
 const FULLEST = 32;
-const FAREWELL = 1000; // milliseconds that a client has to take its last lines
+// How many milliseconds a client has to take its last lines, if it reads at all: when it goes, and when all must go.
+const PARTING = 60_000;
+const FAREWELL = 1000;
 
 /** A client, as the tasklet sees it that serves it. */
 export class Client {
@@ -118,10 +120,11 @@ export class Client {
   }
 
   /** Sends what is queued, and a farewell, to a client that takes it, then closes. */
-  async close(farewell: string | undefined = this.#lastWords): Promise<void> {
+  async close(farewell?: string): Promise<void> {
     await this.#writer.kill(); // it leaves its lines to the stream
-    if (farewell !== undefined) this.#stream.writer.writeLine(farewell);
-    await this.#stream.close({ timeout: FAREWELL });
+    const last = farewell ?? this.#lastWords;
+    if (last !== undefined) this.#stream.writer.writeLine(last);
+    await this.#stream.close({ timeout: farewell === undefined ? PARTING : FAREWELL });
   }
 }
 

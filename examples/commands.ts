@@ -16,8 +16,9 @@ import {
 /** How many bytes a command may have. */
 export const LONGEST_COMMAND = 4096;
 
-// A chunk that is full may go on in the next one, if that follows at once.
 const CHUNK = 4096;
+// What a client that uses newlines has sent behind the last of them may be the beginning of a command, which TCP has
+// cut: then the rest follows at once.
 const AT_ONCE = 50; // milliseconds
 
 const Command: MessageClass<"MSG_COMMAND"> = Message("MSG_COMMAND");
@@ -33,15 +34,22 @@ export class MSG_COMMAND extends Command<[text: string, isFramed: boolean]> {}
 export async function readCommands(reader: BufferedReader, to: Tasklet, longest: number): Promise<void> {
   const decoder = new TextDecoder();
   let rest = "";
-  for (let chunk; (chunk = await (rest === "" ? reader.readChunk(CHUNK) : readAtOnce(reader))) !== null;) {
+  let isCut = false;
+  for (let chunk; (chunk = await (isCut ? readAtOnce(reader) : reader.readChunk(CHUNK))) !== null;) {
     const commands = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = commands.pop()!;
     for (const command of commands) MSG_COMMAND.send(to)(check(command, longest), true);
-    if (check(rest, longest) === "" || chunk.length === CHUNK) continue;
-    MSG_COMMAND.send(to)(rest, false);
+    check(rest, longest);
+    isCut = rest !== "" && chunk.length > 0 && (isCut || commands.length > 0 || chunk.length === CHUNK);
+    if (!isCut) sendUnframed();
+  }
+  sendUnframed();
+
+  function sendUnframed(): void {
+    rest = check(rest + decoder.decode(), longest);
+    if (rest !== "") MSG_COMMAND.send(to)(rest, false);
     rest = "";
   }
-  if (rest !== "") MSG_COMMAND.send(to)(rest, false);
 }
 
 async function readAtOnce(reader: BufferedReader): Promise<Uint8Array | null> {

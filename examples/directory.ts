@@ -108,7 +108,11 @@ if (import.meta.main) {
     await using server = directory(options);
     console.log(`listening on port ${server.port}`);
     if (values.simulate) {
-      await simulate(server.address, { names, seconds: values.duration, log: options.log });
+      await simulate({ hostname: options.hostname, port: server.port }, {
+        names,
+        seconds: values.duration,
+        log: options.log,
+      });
     } else await Tasklet.suspend(() => {}, { what: "for a signal" });
   });
 }

@@ -9,7 +9,16 @@
  *
  * @module
  */
-import { type Address, BufferedStream, isDisconnect, printable, type Server, type Socket } from "../mod.ts";
+import {
+  type Address,
+  BufferedStream,
+  isDisconnect,
+  LineTooLongError,
+  printable,
+  type Server,
+  type Socket,
+  TimeoutError,
+} from "../mod.ts";
 import { program, quote, serve, serverFlags, type ServerOptions, serverOptions, UsageError } from "./cli.ts";
 
 export type { ServerOptions } from "./cli.ts";
@@ -34,7 +43,8 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
       if (mode === "lines") await echoLines(stream, from);
       else await echoChunks(stream, from, mode === "sequential" ? 16 : 100);
     } catch (error) {
-      if (!isDisconnect(error)) throw error;
+      if (error instanceof LineTooLongError) stream.writer.writeLine("line too long, goodbye");
+      else if (!isDisconnect(error) && !(error instanceof TimeoutError)) throw error;
     } finally {
       if (mode !== "raw") log("Close the client socket");
       if (mode === "sequential") log("waiting for a connection");

@@ -19,6 +19,8 @@ export interface SimulateOptions {
   readonly log: (line: string) => void;
 }
 
+type Print = (text: string) => void;
+
 const COLOURS = [36, 33, 35, 32, 34, 31];
 
 /** Lets users chat with each other at the server of `address`. */
@@ -28,7 +30,13 @@ export async function simulate(address: Address, { names, seconds, log }: Simula
     const gate = Tasklet.new(openWhenAllAreThere)(names.length);
     const users = names.map((name, i) => {
       const shown = isColourful ? `\x1b[${COLOURS[i % COLOURS.length]}m${name}\x1b[0m` : name;
-      return Tasklet.new(user, { name })(address, name, gate, (text) => log(`${shown} received: ${text}`));
+      return Tasklet.new(user, { name })(
+        address,
+        name,
+        names,
+        gate,
+        (text) => log(`${shown} received: ${text}`),
+      );
     });
     await Tasklet.sleep(1000 * seconds);
     await Promise.all([gate, ...users].map((task) => task.kill()));
@@ -57,8 +65,9 @@ async function openWhenAllAreThere(count: number): Promise<void> {
 async function user(
   address: Address,
   name: string,
+  names: readonly string[],
   gate: Tasklet,
-  print: (text: string) => void,
+  print: Print,
 ): Promise<void> {
   using socket = await Socket.connect(address);
   const stream = new BufferedStream(socket);
@@ -66,7 +75,7 @@ async function user(
   const reply = await stream.reader.readLine();
   if (reply !== "ack") throw new Error(`Cannot register ${name}: ${reply}`);
   await MSG_REGISTERED.call(gate)();
-  Tasklet.new(read)(stream, Tasklet.current()!, print);
+  Tasklet.new(read)(stream, Tasklet.current()!, names, print);
   await say(stream, "list,all");
   const [friends] = (await Tasklet.receiveOne([MSG_LIST])).args;
   while (true) {
@@ -75,10 +84,17 @@ async function user(
   }
 }
 
-async function read(stream: BufferedStream, owner: Tasklet, print: (text: string) => void): Promise<void> {
+// A greeting never names everybody, so it cannot be taken for the list.
+async function read(
+  stream: BufferedStream,
+  owner: Tasklet,
+  names: readonly string[],
+  print: Print,
+): Promise<void> {
   for await (const line of stream.reader.readLines()) {
-    if (line.includes(" says ")) print(line);
-    else MSG_LIST.send(owner)(line.split(","));
+    const listed = line.split(",");
+    if (names.every((name) => listed.includes(name))) MSG_LIST.send(owner)(listed);
+    else print(line);
   }
 }
 

@@ -281,7 +281,7 @@ for (const [way, leave] of Object.entries(WAYS)) {
   Deno.test(`chatter announces one joined and one left: ${way}`, TIME, async () => {
     using reports = catchReports();
     const isSilence = way === "silence";
-    await using chat = open({ maxLine: 1000, idleTimeout: isSilence ? 100 : Infinity });
+    await using chat = open({ maxLine: 1000, idleTimeout: isSilence ? 400 : Infinity });
     {
       using jane = await join(chat.server.port, "jane");
       using eve = await join(chat.server.port, "eve");
@@ -412,7 +412,7 @@ Deno.test("chatter counts the length of a line in bytes, without its end", TIME,
 });
 
 Deno.test("chatter counts the idle timeout from the last byte of each client", TIME, async () => {
-  await using chat = open({ idleTimeout: 250 });
+  await using chat = open({ idleTimeout: 400 });
   using jane = await join(chat.server.port, "jane");
   using silent = await client(chat.server.port);
   let isSilentHere = true;

@@ -703,7 +703,7 @@ Deno.test("BufferedStream.close() gives a peer that takes nothing no more than i
     const start = time.now;
     log.push(await close(options), time.now - start, wire.text, wire.isClosed);
   }
-  assertEquals(log, [false, 300, "b", true, false, 5000, "b", true]);
+  assertEquals(log, [false, 300, "b", true, false, 1000, "b", true]);
 });
 
 Deno.test("BufferedStream.close() tells that a peer has gone, and closes", async () => {

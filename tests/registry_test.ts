@@ -1,0 +1,130 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { TextLineStream } from "@std/streams";
+import config from "../deno.json" with { type: "json" };
+import { serveRegistry } from "./registry.ts";
+import { CHATTER, DIRECTORY, ECHO } from "./servers.ts";
+import { wire } from "./wire.ts";
+
+// Whoever has no npm package in the cache downloads it, so this may take longer than it does here.
+const TIME = { timeout: 60_000 };
+
+/** A folder of somebody else's, and an empty cache beside it that shares the npm packages of this one. */
+class Elsewhere implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #jsrUrl: string;
+
+  private constructor(folder: string, jsrUrl: string) {
+    this.#folder = folder;
+    this.#jsrUrl = jsrUrl;
+  }
+
+  static async open(jsrUrl: string): Promise<Elsewhere> {
+    const folder = await Deno.makeTempDir();
+    await Deno.mkdir(`${folder}/empty`);
+    await Deno.mkdir(`${folder}/cache`);
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+    const { npmCache } = JSON.parse(new TextDecoder().decode(stdout));
+    await Deno.mkdir(npmCache, { recursive: true });
+    await Deno.symlink(npmCache, `${folder}/cache/npm`);
+    return new Elsewhere(folder, jsrUrl);
+  }
+
+  /** Runs `deno` there. */
+  deno(...args: string[]): Deno.ChildProcess {
+    return new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: `${this.#folder}/empty`,
+      env: { DENO_DIR: `${this.#folder}/cache`, JSR_URL: this.#jsrUrl, NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  }
+
+  /** Runs `deno` there to its end. */
+  async run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const { code, stdout, stderr } = await this.deno(...args).output();
+    const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    return { code, stdout: out!, stderr: error! };
+  }
+
+  /** What lies in the folder. */
+  async files(): Promise<string[]> {
+    return (await Array.fromAsync(Deno.readDir(`${this.#folder}/empty`))).map(({ name }) => name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#folder, { recursive: true }); // of the npm packages only the link
+  }
+}
+
+/** What each program prints first, and whether it is a server. */
+const PROGRAMS: Record<
+  string,
+  { readonly prints: RegExp; readonly flags: string[]; readonly isServer: boolean }
+> = {
+  chat: { prints: /^listening for connections on port (\d+)$/, flags: ["--port", "0"], isServer: true },
+  chatter: server(CHATTER.announcement("PORT")),
+  directory: server(DIRECTORY.announcement("PORT")),
+  echo: server(ECHO.announcement("PORT")),
+  greeting: { prints: /^Hello World$/, flags: [], isServer: false },
+  sleepers: { prints: /10, 20, 30/, flags: ["--count", "3", "--sleep", "10"], isServer: false },
+};
+
+function server(announcement: string): { prints: RegExp; flags: string[]; isServer: boolean } {
+  const pattern = announcement.replaceAll(/[()]/g, "\\$&").replace("PORT", "(\\d+)");
+  return { prints: new RegExp(`^${pattern}$`), flags: ["--port", "0"], isServer: true };
+}
+
+Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NAME", TIME, async (test) => {
+  await using registry = await serveRegistry();
+  await using elsewhere = await Elsewhere.open(registry.url);
+
+  for (const [name, { prints, flags, isServer }] of Object.entries(PROGRAMS)) {
+    await test.step(name, async () => {
+      const allow = isServer ? ["--allow-net=localhost:0"] : [];
+      const child = elsewhere.deno("run", "--no-prompt", ...allow, `jsr:${config.name}/${name}`, ...flags);
+      const reported = new Response(child.stderr).text();
+      const text = child.stdout.pipeThrough(new TextDecoderStream());
+      const lines = text.pipeThrough(new TextLineStream()).getReader();
+      const first = (await lines.read()).value;
+      if (first === undefined) assertEquals(await reported, "", "it printed nothing");
+      const [, port] = prints.exec(first!) ?? [];
+      try {
+        assertMatch(first!, prints);
+        if (!isServer) return;
+        using user = await wire(Number(port));
+        if (name === "directory") assertEquals(await user.ask("list,all\n", "\n"), "\n");
+        else if (name === "echo") assertEquals(await user.ask("hello\n", "hello\n"), "hello\n");
+        else assert((await user.bytes(1)).length === 1);
+      } finally {
+        if (isServer) child.kill("SIGTERM");
+        while (!(await lines.read()).done);
+        const { code } = await child.status;
+        const errors = (await reported).split("\n").filter((line) => !/^(Download .*)?$/.test(line.trim()));
+        assertEquals([code, errors], [isServer ? 143 : 0, []]);
+      }
+    });
+  }
+
+  await test.step("--version and --help, without any permission", async () => {
+    for (const name of Object.keys(PROGRAMS)) {
+      const { code, stdout } = await elsewhere.run(
+        "run",
+        "--no-prompt",
+        `jsr:${config.name}/${name}`,
+        "--version",
+      );
+      assertEquals([code, stdout], [0, `${name} ${config.version}\n`]);
+    }
+  });
+
+  await test.step("every entry point of the library type-checks there", async () => {
+    const entries = Object.keys(config.exports).map((entry) => `jsr:${config.name}${entry.slice(1)}`);
+    const { code, stderr } = await elsewhere.run("check", ...entries);
+    assertEquals(code, 0, stderr);
+  });
+
+  assertEquals(registry.missing, []);
+  assertEquals(await elsewhere.files(), []);
+});
