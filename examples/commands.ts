@@ -36,7 +36,7 @@ export async function readCommands(reader: BufferedReader, to: Tasklet, longest:
   let rest = "";
   let isCut = false;
   for (let chunk; (chunk = await (isCut ? readAtOnce(reader) : reader.readChunk(CHUNK))) !== null;) {
-    const commands = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    const commands: string[] = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = commands.pop()!;
     for (const command of commands) MSG_COMMAND.send(to)(check(command, longest), true);
     check(rest, longest);
