@@ -66,3 +66,9 @@ function check(command: string, longest: number): string {
   if (new TextEncoder().encode(command).length > longest) throw new LineTooLongError(longest);
   return command;
 }
+
+/** Cuts text at its first comma: what stands before it, and what behind, if there is one. */
+export function cut(text: string): [before: string, behind: string | undefined] {
+  const comma = text.indexOf(",");
+  return comma < 0 ? [text.trim(), undefined] : [text.slice(0, comma).trim(), text.slice(comma + 1)];
+}

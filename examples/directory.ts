@@ -23,15 +23,12 @@ import {
   wholeNumber,
 } from "./cli.ts";
 import { Client, MSG_QUIT } from "./client.ts";
-import { LONGEST_COMMAND, MSG_COMMAND, readCommands } from "./commands.ts";
+import { cut, LONGEST_COMMAND, MSG_COMMAND, readCommands } from "./commands.ts";
 import { namesOf, simulate } from "./users.ts";
 
 export type { ServerOptions } from "./cli.ts";
 
-interface User {
-  readonly client: Client;
-  name?: string;
-}
+type User = { readonly client: Client; name?: string };
 
 /** Starts the directory server. */
 export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptions = {}): Server {
@@ -45,9 +42,8 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
       for await (const msg of Tasklet.receive()) {
         if (msg.match(MSG_QUIT)) break;
         if (!msg.match(MSG_COMMAND)) continue;
-        const [command, isFramed] = msg.args;
-        const reply = answer(user, command, isFramed);
-        if (reply !== undefined) client.write(isFramed ? `${reply}\n` : reply);
+        const reply = answer(user, ...msg.args);
+        if (reply !== undefined) client.write(msg.args[1] ? `${reply}\n` : reply);
       }
     } finally {
       if (user.name !== undefined) users.delete(user.name);
@@ -66,9 +62,7 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
 
   function register(user: User, name: string): string {
     if (user.name !== undefined) return `error: you are registered as ${user.name}`;
-    if (!isName(name) || name.includes(",")) {
-      return "error: a name is 1 to 32 printable characters without a comma";
-    }
+    if (!isName(name) || name.includes(",")) return "error: a name is 1 to 32 characters, without a comma";
     if (users.has(name)) return `error: the name ${name} is taken`;
     users.set(name, user);
     user.name = name;
@@ -88,12 +82,6 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
   return serve(options, 9020, handle);
 }
 
-// At the first comma: what stands before it, and what behind, if there is one.
-function cut(text: string): [before: string, behind: string | undefined] {
-  const comma = text.indexOf(",");
-  return comma < 0 ? [text.trim(), undefined] : [text.slice(0, comma).trim(), text.slice(comma + 1)];
-}
-
 if (import.meta.main) {
   const flags = {
     ...serverFlags(9020),
@@ -104,15 +92,10 @@ if (import.meta.main) {
   };
   program({ name: "directory", about: "A directory of users, who chat.", flags }, async (values) => {
     const names = namesOf(values.users);
-    const options = serverOptions(values);
-    await using server = directory(options);
+    const { hostname, log, ...options } = serverOptions(values);
+    await using server = directory({ hostname, log, ...options });
     console.log(`listening on port ${server.port}`);
-    if (values.simulate) {
-      await simulate({ hostname: options.hostname, port: server.port }, {
-        names,
-        seconds: values.duration,
-        log: options.log,
-      });
-    } else await Tasklet.suspend(() => {}, { what: "for a signal" });
+    if (!values.simulate) return await Tasklet.suspend(() => {}, { what: "for a signal" });
+    await simulate({ hostname, port: server.port }, { names, seconds: values.duration, log });
   });
 }

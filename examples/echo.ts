@@ -29,34 +29,35 @@ export interface EchoOptions extends ServerOptions {
   readonly mode?: "chunks" | "sequential" | "lines" | "raw";
 }
 
+// How many bytes are read at once.
+const CHUNKS = { chunks: 100, sequential: 16, lines: 0, raw: 65_536 };
+
 /** Starts an echo server. */
 export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOptions = {}): Server {
   async function handle(socket: Socket): Promise<void> {
     const from = format(socket.remoteAddress);
-    await using stream = new BufferedStream(socket, {
-      maxLineLength: options.maxLine,
-      telnet: mode === "lines",
-    });
+    const isLines = mode === "lines";
+    await using stream = new BufferedStream(socket, { maxLineLength: options.maxLine, telnet: isLines });
     if (mode === "sequential") log(`connection from ${from}`);
     try {
-      if (mode === "raw") return await echoBytes(stream);
-      if (mode === "lines") await echoLines(stream, from);
-      else await echoChunks(stream, from, mode === "sequential" ? 16 : 100);
+      await (isLines ? echoLines(stream, from) : echoChunks(stream, from));
     } catch (error) {
       if (error instanceof LineTooLongError) stream.writer.writeLine("line too long, goodbye");
       else if (!isDisconnect(error) && !(error instanceof TimeoutError)) throw error;
     } finally {
       if (mode !== "raw") log("Close the client socket");
-      if (mode === "sequential") log("waiting for a connection");
     }
+    if (mode === "sequential") log("waiting for a connection");
   }
 
-  async function echoChunks(stream: BufferedStream, from: string, size: number): Promise<void> {
-    for (let chunk; (chunk = await stream.reader.readChunk(size)) !== null;) {
-      const text = new TextDecoder().decode(chunk);
-      if (text.trim() === "") return;
-      log(`Received ${quote(text)} from ${from}`);
-      log(`Send: ${quote(text)}`);
+  async function echoChunks(stream: BufferedStream, from: string): Promise<void> {
+    for (let chunk; (chunk = await stream.reader.readChunk(CHUNKS[mode])) !== null;) {
+      if (mode !== "raw") {
+        const text = new TextDecoder().decode(chunk);
+        if (text.trim() === "") return;
+        log(`Received ${quote(text)} from ${from}`);
+        log(`Send: ${quote(text)}`);
+      }
       stream.writer.write(chunk);
       await stream.writer.flush();
     }
@@ -70,15 +71,12 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
     }
   }
 
-  async function echoBytes(stream: BufferedStream): Promise<void> {
-    for (let chunk; (chunk = await stream.reader.readChunk()) !== null;) {
-      stream.writer.write(chunk);
-      await stream.writer.flush();
-    }
-  }
-
   const once = mode === "sequential" ? { maxConnections: 1 } : {};
-  return serve({ ...options, ...once }, mode === "sequential" ? 10_000 : 8888, handle);
+  return serve({ ...options, ...once }, portOf(mode), handle);
+}
+
+function portOf(mode: keyof typeof CHUNKS): number {
+  return mode === "sequential" ? 10_000 : 8888;
 }
 
 function format(address: Address): string {
@@ -97,10 +95,7 @@ if (import.meta.main) {
     const modes = (["sequential", "lines", "raw"] as const).filter((mode) => values[mode]);
     if (modes.length > 1) throw new UsageError(`--${modes.join(" and --")} do not go together (see --help)`);
     const mode = modes[0] ?? "chunks";
-    const options = serverOptions({
-      ...values,
-      port: values.port ?? (mode === "sequential" ? 10_000 : 8888),
-    });
+    const options = serverOptions({ ...values, port: values.port ?? portOf(mode) });
     const server = echo({ ...options, mode });
     console.log(`Serving on ('${values.hostname}', ${server.port})`);
     if (mode === "sequential") options.log("waiting for a connection");

@@ -27,7 +27,7 @@ export interface SleepersOptions {
 /** Shows who wakes up when, and who counts right. */
 export async function sleepers(options: SleepersOptions = {}): Promise<void> {
   const { count = 100, sleep = 1000, log = console.log, progress = () => {} } = options;
-  log(`Woken up in the order ${(await wakeUps([30, 10, 20])).join(", ")}: whoever sleeps less is first`);
+  log(`Woken up in the order ${(await wakeUps([300, 100, 200])).join(", ")}: whoever sleeps less is first`);
   const elapsed = await together(count, sleep, progress);
   log(`${count} sleepers of ${sleep} ms each ended together in ${elapsed.toFixed(0)} ms`);
   log(
