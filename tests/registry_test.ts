@@ -68,7 +68,7 @@ const PROGRAMS: Record<
   directory: server(DIRECTORY.announcement("PORT")),
   echo: server(ECHO.announcement("PORT")),
   greeting: { prints: /^Hello World$/, flags: [], isServer: false },
-  sleepers: { prints: /10, 20, 30/, flags: ["--count", "3", "--sleep", "10"], isServer: false },
+  sleepers: { prints: /100, 200, 300/, flags: ["--count", "3", "--sleep", "10"], isServer: false },
 };
 
 function server(announcement: string): { prints: RegExp; flags: string[]; isServer: boolean } {

@@ -55,10 +55,10 @@ Deno.test("sleepers() tells all of it, once, in one sleep and the wake-ups befor
     log: (line) => lines.push(line),
     progress: (n) => progress.push(n),
   });
-  assertEquals(time.now, 2030);
+  assertEquals(time.now, 2300);
   assertEquals(progress.length, 50);
   assertEquals(lines.length, 4);
-  assertMatch(lines[0]!, /10, 20, 30/);
+  assertMatch(lines[0]!, /100, 200, 300/);
   assertMatch(lines[1]!, /^50 sleepers of 2000 ms each/);
   assertMatch(lines[3]!, /^1000 increments .*: 1000$/);
   await reports.settled();
@@ -98,7 +98,7 @@ Deno.test("sleepers runs without any permission, plain in a pipe, and ends with 
   const { code, lines, stderr } = await outcome("sleepers", ["--count", "20", "--sleep", "50"]);
   assertEquals([code, stderr, lines.length], [0, "", 4]);
   const [order, together, torn, owned] = lines as [string, string, string, string];
-  assertMatch(order, /10, 20, 30/);
+  assertMatch(order, /100, 200, 300/);
   assertMatch(together, /^20 sleepers of 50 ms each ended together in \d+ ms$/);
   assert(Number(torn.match(/: (\d+)$/)![1]) < 1000, torn);
   assertMatch(owned, /: 1000$/);
@@ -123,7 +123,7 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     TIME,
     async () => {
       await using program = start("examples/sleepers.ts", ["--sleep", "60000"], ["--no-prompt"]);
-      assertMatch((await program.line())!, /10, 20, 30/); // from now on they sleep
+      assertMatch((await program.line())!, /100, 200, 300/); // from now on they sleep
       program.signal(signal);
       assertEquals(await program.end(), { code, lines: [], stderr: "" });
     },
