@@ -21,7 +21,7 @@ export interface VirtualTime extends AsyncDisposable {
  *
  * ```ts
  * import { Tasklet } from "@x/concurrence";
- * import { virtualTime } from "./testing.ts";
+ * import { virtualTime } from "@x/concurrence/testing";
  *
  * await using time = virtualTime();
  * await Tasklet.sleep(3_600_000); // at once

@@ -374,6 +374,49 @@ Deno.test("Tasklet.scope() inside a scope passes errors on as they are", async (
   assertStrictEquals(caught, error);
 });
 
+Deno.test("Tasklet.scope() inside a scope: the outer body may catch the inner one's error and go on", async () => {
+  await using _ = virtualTime();
+  using reports = catchReports();
+  const failing: Record<string, () => unknown> = {
+    body: () => fail("no luck"),
+    child: () => void Tasklet.new(() => fail("no luck"))(),
+    "child, later": async () => {
+      Tasklet.later(10, () => fail("no luck"))();
+      await Tasklet.sleep(1000);
+    },
+  };
+  const log: unknown[] = [];
+  for (const [name, body] of Object.entries(failing)) {
+    log.push(
+      await Tasklet.scope(async () => {
+        const error = await assertRejects(() => Tasklet.scope(body), Error);
+        await Tasklet.sleep(10); // a wait point: here a kill would be met
+        return [name, error.message];
+      }),
+    );
+  }
+  await reports.settled();
+  assertEquals([log, reports.texts], [Object.keys(failing).map((name) => [name, "no luck"]), []]);
+});
+
+Deno.test("Tasklet.scope() whose body joins a child that fails rethrows its error, and nothing is reported", async () => {
+  await using _ = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  for (const ms of [undefined, 0, 10]) {
+    const error = await assertRejects(() =>
+      Tasklet.scope(async () => {
+        const child = ms === undefined
+          ? Tasklet.new(() => fail("no luck"))()
+          : Tasklet.later(ms, () => fail("no luck"))();
+        await child.join();
+      }), Error);
+    log.push([error.name, error.message]);
+  }
+  await reports.settled();
+  assertEquals([log, reports.texts], [Array(3).fill(["Error", "no luck"]), []]);
+});
+
 // Tasklet.monitor
 
 Deno.test("Tasklet.monitor() tells that a tasklet has finished, how, and at once if it has", async () => {

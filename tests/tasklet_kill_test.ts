@@ -130,6 +130,29 @@ Deno.test("Tasklet.kill() elsewhere is met at the next wait point, though one no
   assertEquals(log, [true]);
 });
 
+Deno.test("Tasklet.kill() at a wait point that has another branch, which nobody awaits: cleanup may wait all the same", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  const task = Tasklet.new(async () => {
+    const sleeping = Tasklet.sleep(1000);
+    void sleeping.finally(() => log.push("branch"));
+    void sleeping.then(() => log.push("never"));
+    try {
+      await sleeping;
+    } finally {
+      for (let i = 0; i < 5; i++) {
+        await Tasklet.sleep(10);
+        log.push(time.now);
+      }
+    }
+  })();
+  await Tasklet.yield();
+  await task.kill();
+  await reports.settled();
+  assertEquals([log, task.status, reports.texts], [["branch", 10, 20, 30, 40, 50], "killed", []]);
+});
+
 Deno.test("Tasklet.kill() ends a waiting receive without losing the message: a full batch is read in cleanup", async () => {
   await using _ = virtualTime();
   const task = Tasklet.new(async () => {
@@ -454,6 +477,78 @@ Deno.test("Tasklet.kill() has a grace of 5 s; a second one with less shortens it
     letGo();
   }
   assertEquals([ends, timerCount()], [[5000, 100, 5000], 0]);
+});
+
+Deno.test("Tasklet.kill() gives its grace to all below, also to those whose parent ends before them", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  async function slow(name: string): Promise<void> {
+    try {
+      await Tasklet.sleep(1_000_000);
+    } finally {
+      await Tasklet.sleep(15_000);
+      log.push([name, time.now]);
+    }
+  }
+  const bodies: Record<string, () => unknown> = {
+    child: async () => {
+      Tasklet.new(slow)("child");
+      await Tasklet.sleep(1_000_000);
+    },
+    grandchild: async () => {
+      Tasklet.new(async () => {
+        Tasklet.new(slow)("grandchild");
+        await Tasklet.sleep(1_000_000);
+      })();
+      await Tasklet.sleep(1_000_000);
+    },
+    "child of a body that has returned": () => void Tasklet.new(slow)("child of a body that has returned"),
+    "body of a scope": () => Tasklet.scope(() => slow("body of a scope")),
+    "child in a scope": () =>
+      Tasklet.scope(async () => {
+        Tasklet.new(slow)("child in a scope");
+        await Tasklet.sleep(1_000_000);
+      }),
+  };
+  const root = Tasklet.new(async () => {
+    for (const [name, body] of Object.entries(bodies)) Tasklet.new(body, { name })();
+    await Tasklet.sleep(1_000_000);
+  })();
+  await Tasklet.sleep(10);
+  await root.kill({ grace: 20_000 });
+  const expected = Object.keys(bodies).map((name) => [name, 15_010]);
+  assertEquals([log.toSorted(), time.now, reports.texts], [expected.toSorted(), 15_010, []]);
+  assertEquals([root.status, timerCount()], ["killed", 0]);
+});
+
+Deno.test("Tasklet.kill() gives no more than its grace to those whose parent ends before them", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  async function slow(): Promise<void> {
+    try {
+      await Tasklet.sleep(1_000_000);
+    } finally {
+      log.push(await Tasklet.sleep(1_000_000).catch(isExit), time.now);
+    }
+  }
+  const root = Tasklet.new(async () => {
+    Tasklet.new(async () => {
+      try {
+        await Tasklet.sleep(1_000_000);
+      } finally {
+        await Tasklet.sleep(60);
+        Tasklet.new(slow)(); // is killed when its parent has ended, with the 40 ms that are left
+        await Tasklet.yield();
+      }
+    })();
+    await Tasklet.sleep(1_000_000);
+  })();
+  await Tasklet.sleep(10);
+  await root.kill({ grace: 100 });
+  await Tasklet.yield();
+  assertEquals([log, time.now, reports.texts.length], [[true, 110], 110, 1]);
 });
 
 Deno.test("Tasklet.kill() with a grace of 0 still runs finally blocks that need not wait", async () => {

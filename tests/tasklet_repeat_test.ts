@@ -143,6 +143,44 @@ Deno.test("Tasklet.loop() pauses while it keeps failing: 1 s, doubling to 30 s, 
   assertEquals(reports.texts.length, 9);
 });
 
+// Kill
+
+Deno.test("Tasklet.interval(), rate(), loop() and receiver() end on kill, also when the function swallows the exit", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const calls: string[] = [];
+  const deaf = (name: string) => async () => {
+    calls.push(name);
+    await Tasklet.sleep(1000).catch(() => {});
+  };
+  const failing = async () => {
+    calls.push("failing");
+    await Tasklet.sleep(1000).catch(() => {
+      throw new Error("no luck");
+    });
+  };
+  const receiver = Tasklet.receiver(deaf("receiver"));
+  for (const n of [1, 2]) MSG_A.send(receiver)(n);
+  const tasks = [
+    Tasklet.interval(10, deaf("interval"))(),
+    Tasklet.interval(10, deaf("immediate"), { immediate: true })(),
+    Tasklet.rate(100, deaf("rate"))(),
+    Tasklet.loop(deaf("loop"))(),
+    Tasklet.loop(failing)(),
+    receiver,
+  ];
+  await time.advance(50);
+  const called = calls.toSorted();
+  await Promise.all(tasks.map((task) => task.kill()));
+  assertEquals([called, calls.toSorted(), time.now], [
+    ["failing", "immediate", "interval", "loop", "rate", "receiver"],
+    called,
+    50,
+  ]);
+  assertEquals(tasks.map((task) => task.status), tasks.map(() => "killed"));
+  assertEquals(reports.texts.filter((text) => !text.includes("no luck")), []);
+});
+
 // Tasklet.receiver
 
 Deno.test("Tasklet.receiver() calls with each message, one at a time, and ends on kill", async () => {

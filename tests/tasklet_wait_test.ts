@@ -132,6 +132,38 @@ Deno.test("Tasklet.wait() takes care of the promise also when the wait does not 
   assertEquals(await task.join(), "lives on");
 });
 
+Deno.test("Tasklet.wait() for a thenable that settles within the call leaves the other waits in order", async () => {
+  await using _ = virtualTime();
+  const log: unknown[] = [];
+  const pending = (name: string) =>
+    Tasklet.suspend(() => () => void log.push(`undo ${name}`)).catch((error) => error.name);
+  const thenables: Record<string, PromiseLike<unknown>> = {
+    resolved: { then: (resolve: (value: string) => unknown) => resolve("at once") } as PromiseLike<unknown>,
+    rejected: { then: (_, reject) => reject!(new Error("refused")) } as PromiseLike<unknown>,
+    throwing: {
+      then: () => {
+        throw new Error("thrown");
+      },
+    },
+  };
+  for (const thenable of Object.values(thenables)) {
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const task = Tasklet.new(async () => {
+      const older = pending("older");
+      log.push(await Tasklet.wait(thenable).catch((error) => error.message));
+      const newer = pending("newer");
+      log.push(await Tasklet.wait(thenable).catch((error) => error.message), task.status);
+      begin();
+      log.push(...await Promise.all([older, newer]));
+    })();
+    await begun;
+    await task.kill();
+    log.push(task.status);
+  }
+  const rest = ["waiting", "undo newer", "undo older", "TaskletExit", "TaskletExit", "killed"];
+  assertEquals(log, ["at once", "refused", "thrown"].flatMap((end) => [end, end, ...rest]));
+});
+
 // Tasklet.suspend
 
 Deno.test("Tasklet.suspend() waits until resume or fail is called; the first counts", async () => {

@@ -16,6 +16,7 @@ import {
   timerCount,
   useClock,
 } from "../timer.ts";
+import { catchReports } from "./reports.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
 class MSG_ASK extends Message("MSG_ASK")<[], number> {}
@@ -504,6 +505,73 @@ Deno.test("Timeout.push() gives way to a kill", async () => {
   assert((error as Error).cause instanceof TaskletExit);
 });
 
+Deno.test("Timeout.push() gives way to the grace of a kill: cleanup may wait, be the deadline passed or near", async () => {
+  await using time = virtualTime();
+  const log: unknown[] = [];
+  async function clean(): Promise<void> {
+    await Tasklet.sleep(50);
+    await Tasklet.wait(Promise.resolve());
+    log.push(time.now);
+    using _ = Timeout.push(10); // one of the cleanup's own counts
+    log.push((await assertRejects(() => Tasklet.sleep(50), TimeoutError)).name, time.now);
+  }
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const passed = Tasklet.new(async () => {
+    using _ = Timeout.push(20);
+    await assertRejects(() => Tasklet.sleep(30), TimeoutError);
+    await promise; // no wait point
+    try {
+      await Tasklet.sleep(30);
+    } finally {
+      await clean();
+    }
+  })();
+  await Tasklet.sleep(40);
+  const killed = passed.kill();
+  resolve();
+  await killed;
+  const near = Tasklet.new(async () => {
+    using _ = Timeout.push(20);
+    try {
+      await Tasklet.sleep(1000);
+    } finally {
+      await clean();
+    }
+  })();
+  await Tasklet.sleep(10);
+  await near.kill();
+  assertEquals(log, [90, "TimeoutError", 100, 160, "TimeoutError", 170]);
+  assertEquals([passed.status, near.status, timerCount()], ["killed", "killed", 0]);
+});
+
+Deno.test("Timeout.push() leaves alone who kills and does not wait for it", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  const task = Tasklet.new(async () => {
+    const child = Tasklet.new(async () => {
+      try {
+        await Tasklet.sleep(1000);
+      } finally {
+        await Tasklet.sleep(100);
+        log.push(["child clean", time.now]);
+      }
+    })();
+    await Tasklet.sleep(5);
+    {
+      using _ = Timeout.push(10);
+      void child.kill();
+      await assertRejects(() => Tasklet.sleep(50), TimeoutError);
+      log.push((await assertRejects(() => child.kill(), TimeoutError)).name, time.now);
+    }
+    await Tasklet.sleep(5);
+    return "lives on";
+  })();
+  log.push(await task.join(), time.now);
+  await reports.settled();
+  assertEquals([log, reports.texts], [["TimeoutError", 15, ["child clean", 105], "lives on", 105], []]);
+});
+
 Deno.test("Timeout.push() loses no message", async () => {
   await using _time = virtualTime();
   const task = Tasklet.new(async () => {
@@ -537,6 +605,17 @@ Deno.test("Timeout.push() takes back its deadline from a call, whose reply then 
 Deno.test("Timeout.push() and current() outside of a tasklet: an error, and Infinity", () => {
   assertThrows(() => Timeout.push(10), Error, "Cannot push a timeout: no tasklet is running");
   assertEquals(Timeout.current(), Infinity);
+});
+
+Deno.test("Timeout.push() in the name of a tasklet that has finished is an error, and leaves no timer", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let left: Promise<Error> | undefined;
+  const task = Tasklet.new(() => {
+    left = promise.then(() => assertThrows(() => Timeout.push(10), Error));
+  })();
+  await task.join();
+  resolve();
+  assertEquals([(await left!).message, timerCount()], ["Cannot push a timeout: no tasklet is running", 0]);
 });
 
 // virtualTime
