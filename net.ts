@@ -79,7 +79,7 @@ export type ServerAddress =
 /** How a server is bounded. */
 export interface ServeOptions {
   /**
-   * How many connections may be open at once; further ones wait in the backlog of the operating system.
+   * How many connections may be open at once, or `Infinity`; further ones wait in the backlog of the operating system.
    *
    * @default {10000}
    */
@@ -142,8 +142,9 @@ export class Server implements AsyncDisposable {
    *
    * It has bound the address when it returns.
    *
-   * @throws {Deno.errors.AddrInUse} If the address is taken.
+   * @throws {Deno.errors.AddrInUse} If the address is taken; the text names it.
    * @throws {RangeError} If an option makes no sense.
+   * @throws {TypeError} If there is a `cert` without a `key`, or the other way round.
    */
   static serve(address: ServerAddress, handle: Handler, options: ServeOptions = {}): Server {
     const { maxConnections = 1, idleTimeout = 0 } = options;
@@ -289,7 +290,7 @@ export class Socket implements ByteStream, Disposable {
   }
 
   /**
-   * Connects to `address`.
+   * Connects to `address`, without TLS.
    *
    * @param options.timeout Milliseconds to wait at most. @default {Infinity}
    * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
@@ -308,6 +309,9 @@ export class Socket implements ByteStream, Disposable {
 
   /**
    * Reads into `buffer`, waiting for at least one byte.
+   *
+   * If the wait ends early, the bytes that come are kept for the next reader; until then the buffer must not be reused
+   * for anything else.
    *
    * @returns How many bytes; `null` at the end.
    * @throws {TimeoutError} If the peer sent nothing for the server's `idleTimeout`.

@@ -81,7 +81,7 @@ export class UnexpectedEndError extends Error {
  * Lines and bytes over a socket: a {@linkcode BufferedReader} and a {@linkcode BufferedWriter}.
  *
  * - **Bounds**: lines, and what is queued for writing, have a maximum.
- * - **Cancellation**: a killed reader loses nothing, the next one gets the bytes; what was queued is sent whole.
+ * - **Cancellation**: a killed reader loses nothing, the next one gets the bytes; a killed writer leaves nothing half sent.
  * - **Half-close**: a peer that has ended its side can still be answered.
  * - **Text** is UTF-8; what is not arrives as U+FFFD.
  */
@@ -368,7 +368,7 @@ export class BufferedWriter {
   /**
    * Sends all that is queued, in as few writes as possible, waiting for room.
    *
-   * If the wait ends early, what was queued is sent all the same.
+   * If the wait ends early, what was queued goes on being sent, until the socket is closed.
    *
    * @param options.timeout Milliseconds to wait at most. @default {Infinity}
    * @throws What ended the sending, such as a peer that has gone.

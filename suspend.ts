@@ -175,6 +175,7 @@ export function cycleOf(caller: Waiter, target: Waiter, isEnd: boolean): string 
   if (!isEnd && target !== caller && target.waits?.target === undefined) return undefined; // as nearly always
   const way = new Set<Waiter>([caller]);
   for (let at: Waiter | undefined = target; at !== undefined;) {
+    if (at === caller && !isEnd && caller.waits !== undefined) return undefined; // another of its waits may serve it
     if (at === caller || (isEnd && isAbove(at, caller))) return [...way, ...wayDown(at, caller)].join(" → ");
     if (way.has(at)) return undefined; // a ring that the caller is no part of
     if (caller.waits !== undefined) return undefined; // it may go on when another of its waits ends

@@ -277,6 +277,12 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
 
   static {
     inboxOf = (task) => task.#inbox;
+    // What consoles show of a tasklet, alone or in an error that carries one.
+    Object.defineProperty(Tasklet.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: Tasklet): string {
+        return `Tasklet ${this} (${this.status})`;
+      },
+    });
   }
 
   /** Use {@linkcode Tasklet.new}. */
@@ -646,7 +652,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     }
   }
 
-  /** Whether it has not finished. */
+  /** Whether it has not finished; one that was abandoned has not, until its body ends. */
   get alive(): boolean {
     return this.#phase === "ready" || this.#phase === "body" || this.#phase === "children";
   }

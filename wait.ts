@@ -55,9 +55,11 @@ function endTurn(): void {
   turnedAt = now();
   nextLook = 1;
   for (const end = Math.min(list.length, letGo + MOST_DELIVERIES); letGo < end; letGo++) list[letGo]!();
-  if (letGo < list.length) return nextTurn(endTurn);
-  heldBack = undefined;
-  letGo = 0;
+  if (letGo > list.length / 2) { // so that a line that never ends keeps no memory of those who have left it
+    heldBack = letGo < list.length ? list.slice(letGo) : undefined;
+    letGo = 0;
+  }
+  if (heldBack !== undefined) nextTurn(endTurn);
 }
 
 /** A promise that is rejected already; it counts as a delivery. */

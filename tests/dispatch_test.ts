@@ -298,6 +298,69 @@ program("dispatch() lets go of the signals when main has finished", async () => 
   assertEquals((await program.end()).code, 143);
 });
 
+// Tasklets outside of the root
+
+const OUTSIDE = `
+  function outside(name: string) {
+    Tasklet.new(async () => {
+      try {
+        await Tasklet.sleep(100_000);
+      } catch (error) {
+        console.log(name, error instanceof TaskletExit);
+        throw error;
+      } finally {
+        await Tasklet.sleep(10);
+        console.log(name, "clean");
+      }
+    })();
+  }
+`;
+
+program(
+  "dispatch() at a signal kills tasklets created outside of any, before and after, with cleanup",
+  async () => {
+    await using program = new Program(`
+    ${OUTSIDE}
+    outside("before");
+    dispatch(async () => {
+      await Tasklet.sleep(20);
+      console.log("ready");
+      await Tasklet.sleep(100_000);
+    });
+    outside("after");
+    setTimeout(() => outside("later"), 1);
+  `);
+    assertEquals(await program.line(), "ready");
+    program.signal("SIGTERM");
+    const { code, lines, stderr } = await program.end();
+    const expected = ["before", "after", "later"].flatMap((name) => [`${name} true`, `${name} clean`]);
+    assertEquals([code, lines.toSorted(), stderr], [143, expected.toSorted(), ""]);
+  },
+);
+
+program("dispatch() kills tasklets created outside of any also by quit()", async () => {
+  const { code, lines } = await run(`
+    ${OUTSIDE}
+    outside("task");
+    dispatch(async () => {
+      await Tasklet.sleep(1);
+      await quit(3);
+    });
+  `);
+  assertEquals([code, lines], [3, ["task true", "task clean"]]);
+});
+
+program("dispatch() leaves tasklets created outside of any alone when main returns", async () => {
+  const { code, lines } = await run(`
+    Tasklet.new(async () => {
+      await Tasklet.sleep(50);
+      console.log("outside ends");
+    })();
+    dispatch(() => console.log("main ends"));
+  `);
+  assertEquals([code, lines], [0, ["main ends", "outside ends"]]);
+});
+
 // Draining
 
 program("dispatch() kills what nothing can wake, so that finally blocks run, and ends with 0", async () => {

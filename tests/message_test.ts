@@ -796,6 +796,48 @@ Deno.test("MSG.call() is no deadlock after the first call has ended", async () =
   assertEquals([await alice.join(), await bob.join()], ["TimeoutError", "yes"]);
 });
 
+Deno.test("MSG.call() is no deadlock when the callee waits for a reply that the caller has deferred", async () => {
+  await using _time = virtualTime();
+  const alice: Tasklet<unknown> = named("alice", async () => {
+    const first = await outcome(MSG_ASK.call(bob)()); // carol answers it
+    const msg = await Tasklet.receiveOne([MSG_ASK]);
+    msg.reply("to bob");
+    return first;
+  });
+  const bob: Tasklet<unknown> = named("bob", async () => {
+    const msg = (await Tasklet.receiveOne([MSG_ASK])).defer();
+    const carol = named("carol", async () => {
+      await Tasklet.sleep(10);
+      msg.reply("from carol");
+    });
+    const answer = await outcome(MSG_ASK.call(alice, { timeout: 1000 })());
+    await carol.join();
+    return answer;
+  });
+  assertEquals([await alice.join(), await bob.join()], ["from carol", "to bob"]);
+});
+
+Deno.test("MSG.call() of oneself is no deadlock while a loop of the same tasklet serves beside it", async () => {
+  await using _time = virtualTime();
+  async function serve(): Promise<void> {
+    for await (const msg of Tasklet.receive([MSG_ASK])) msg.reply("from myself");
+  }
+  const direct = named("direct", async () => {
+    void serve();
+    return await outcome(MSG_ASK.call(Tasklet.current()!, { timeout: 1000 })());
+  });
+  const through: Tasklet<unknown> = named("through another", async () => {
+    void serve();
+    return await outcome(MSG_ASK.call(other, { timeout: 1000 })());
+  });
+  const other: Tasklet<unknown> = named("other", async () => {
+    const msg = await Tasklet.receiveOne([MSG_ASK]);
+    msg.reply(await outcome(MSG_ASK.call(through, { timeout: 1000 })()) as string);
+  });
+  assertEquals([await direct.join(), await through.join()], ["from myself", "from myself"]);
+  await other.join();
+});
+
 Deno.test("MSG.call() of a ring that the caller is no part of ends with its timeout", async () => {
   await using _time = virtualTime();
   // Both wait for their calls first, so that neither sees the other wait.

@@ -7,6 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { connect } from "node:net";
+import { setImmediate } from "node:timers";
 import { BufferedStream, isDisconnect, Server, Socket } from "../net.ts";
 import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
@@ -401,6 +402,30 @@ Deno.test("Server, idleTimeout: what was sent in time is read, however late", TI
   assertEquals(log, ["a", "b", "c"]);
 });
 
+Deno.test("Server, idleTimeout: a line that comes after the TimeoutError is read", TIME, async () => {
+  const log: unknown[] = [];
+  await using server = Server.serve(LOCAL, async (socket) => {
+    const stream = new BufferedStream(socket);
+    await assertRejects(() => stream.reader.readLine(), TimeoutError);
+    stream.writer.writeLine("still there?");
+    await stream.writer.flush();
+    let line: string | null | undefined;
+    while (line === undefined) {
+      line = await stream.reader.readLine().catch((error) => {
+        if (!(error instanceof TimeoutError)) throw error;
+        return undefined;
+      });
+    }
+    log.push(line);
+  }, { idleTimeout: 20 });
+  using other = await client(server.port);
+  await other.send("half a ");
+  log.push(await other.line());
+  await other.send("line\n");
+  log.push(await other.line());
+  assertEquals(log, ["still there?", "half a line", null]);
+});
+
 /* ------------------------------------------------ Server.stop() ---------------------------------------------- */
 
 Deno.test(
@@ -481,6 +506,33 @@ Deno.test("Server.stop() closes the sockets of handlers that do not end within t
   await Tasklet.yield();
 });
 
+Deno.test(
+  "Server, Closing: a kill of its owner closes the sockets of handlers that do not end within the grace",
+  TIME,
+  async () => {
+    using reports = catchReports();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let server: Server | undefined;
+    const owner = Tasklet.new(async () => {
+      server = Server.serve(LOCAL, async (socket) => {
+        await socket.write(encoder.encode("hello\n"));
+        await promise; // no wait point
+      });
+      await Tasklet.sleep(1e9);
+    })();
+    while (server === undefined) await null;
+    using one = await client(server.port);
+    using two = await client(server.port);
+    const log: unknown[] = [await one.line(), await two.line()];
+    await owner.kill({ grace: 10 });
+    log.push(await one.rest(), await two.rest(), server.connections, await isRefused(server.port));
+    assertEquals(log, ["hello", "hello", "", "", 0, true]);
+    assertEquals(reports.texts.filter((text) => text.includes("was abandoned")).length, 2);
+    resolve();
+    await Tasklet.yield();
+  },
+);
+
 Deno.test("Server, Closing: await using stops it", TIME, async () => {
   let port: number;
   {
@@ -522,6 +574,29 @@ Deno.test("Server, Closing: a server that has stopped leaves its address free", 
   assertEquals(await ask(other, "hello"), "hello");
 });
 
+Deno.test(
+  "Server.stop() frees the port at once, also before accepting has begun or at the moment of a connection",
+  TIME,
+  async () => {
+    const log: unknown[] = [];
+    for (const isConnected of [false, true]) {
+      for (let turns = 0; turns < 8; turns++) {
+        const first = Server.serve(LOCAL, echo);
+        const { port } = first;
+        for (let i = 0; i < turns; i++) await (turns < 4 ? null : Tasklet.yield());
+        // Only begun, so that stop() is not later than without a connection.
+        const connecting = isConnected ? client(port).catch(() => undefined) : undefined;
+        await first.stop();
+        const second = Server.serve({ hostname: "localhost", port }, echo);
+        log.push(second.port === port);
+        await second.stop();
+        (await connecting)?.close();
+      }
+    }
+    assertEquals(log, Array(16).fill(true));
+  },
+);
+
 /* -------------------------------------------- Server, kinds of address --------------------------------------- */
 
 Deno.test("Server.serve() listens on a unix socket, and Socket.connect() reaches it", TIME, async () => {
@@ -539,6 +614,31 @@ Deno.test("Server.serve() listens on a unix socket, and Socket.connect() reaches
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test(
+  "Socket addresses of a unix socket are paths at both ends, empty where there is none",
+  TIME,
+  async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const path = `${folder}/socket`;
+      const { promise, resolve } = Promise.withResolvers<unknown[]>();
+      await using server = Server.serve(
+        { path },
+        (socket) => resolve([socket.remoteAddress, socket.localAddress]),
+      );
+      using socket = await Socket.connect({ path: (server.address as { path: string }).path });
+      const atServer = await promise;
+      assertEquals([atServer, socket.remoteAddress, socket.localAddress], [
+        [{ path: "" }, { path }],
+        { path },
+        { path: "" },
+      ]);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
 
 Deno.test(
   "Server.serve() with reusePort shares a port",
@@ -756,6 +856,48 @@ Deno.test("Socket, Cancellation: a reader whose deadline passes loses nothing", 
   })();
   assertEquals(await task.join(), "late");
 });
+
+Deno.test(
+  "Socket, Cancellation: a failure after a reader was killed is told to the next ones, who take turns and meet kills",
+  TIME,
+  async () => {
+    const reset = new Deno.errors.ConnectionReset("reset");
+    const { promise: arriving, reject: fail } = Promise.withResolvers<number | null>();
+    const address: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 1 };
+    const connection: Partial<Deno.Conn> = { remoteAddr: address, localAddr: address, close: () => {} };
+    // As the operating system does it: it tells once.
+    connection.read = () => {
+      connection.read = () => Promise.resolve(null);
+      return arriving;
+    };
+    const socket = new Socket(connection as Deno.Conn);
+    const killed = Tasklet.new(() => readText(socket))();
+    await Tasklet.yield();
+    await killed.kill();
+    fail(reset);
+    await Tasklet.yield();
+
+    const log: unknown[] = [];
+    const outcome = () => readText(socket).catch((error) => error.name);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const task = Tasklet.new(async () => {
+      let hasTurned = false;
+      setImmediate(() => hasTurned = true);
+      // Not for ever, because a loop that kept the event loop for itself would keep the test from ending.
+      for (let i = 0; i < 5000 && !hasTurned; i++) await outcome();
+      log.push(await outcome(), hasTurned);
+      begin();
+      await promise; // no wait point
+      log.push(await outcome(), await outcome());
+    })();
+    await begun;
+    const ended = task.kill();
+    resolve();
+    await ended;
+    assertEquals(log, ["ConnectionReset", true, "TaskletExit", "ConnectionReset"]);
+  },
+);
 
 Deno.test("Socket.write() sends all, in order, also when several write at once", TIME, async () => {
   await using reception = new Reception();

@@ -7,6 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
+import { setImmediate } from "node:timers";
 import {
   BufferedStream,
   type BufferedStreamOptions,
@@ -231,6 +232,25 @@ Deno.test("BufferedReader.readLine() ends with TimeoutError when a deadline pass
     return await reader.readLine();
   })();
   assertEquals(await task.join(), "late");
+});
+
+Deno.test("BufferedReader.readLine() after the socket's own TimeoutError reads the line that comes later", async () => {
+  const incoming = [() => "half a ", () => silence(), () => silence(), () => "line\nnext\n", () => null];
+  function silence(): never {
+    throw new TimeoutError("silent for too long");
+  }
+  const reader = new BufferedStream({
+    async read(buffer) {
+      await Promise.resolve();
+      const text = incoming.shift()!();
+      return text === null ? null : encoder.encodeInto(text, buffer).written;
+    },
+    writeSome: (bytes) => Promise.resolve(bytes.length),
+    close: () => {},
+  }).reader;
+  const log: unknown[] = [];
+  for (let i = 0; i < 5; i++) log.push(await outcome(() => reader.readLine()));
+  assertEquals(log, ["TimeoutError", "TimeoutError", "half a line", "next", null]);
 });
 
 /* ------------------------------------------- BufferedReader.readLines() -------------------------------------- */
@@ -582,6 +602,30 @@ Deno.test("BufferedWriter.flush() tells what ended the sending, now and from the
   assertEquals(log, [error, error, error, 0]);
 });
 
+Deno.test("BufferedWriter.flush() after a failure is a wait point: it takes its turns, and meets a kill", async () => {
+  const { wire, writer } = open();
+  wire.break(new Error("gone"));
+  writer.write("lost");
+  const log: unknown[] = [await outcome(() => writer.flush())];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const task = Tasklet.new(async () => {
+    let hasTurned = false;
+    setImmediate(() => hasTurned = true);
+    // Not for ever, because a loop that kept the event loop for itself would keep the test from ending.
+    for (let i = 0; i < 5000 && !hasTurned; i++) await outcome(() => writer.flush());
+    log.push(hasTurned);
+    begin();
+    await promise; // no wait point
+    log.push(await outcome(() => writer.flush()), await outcome(() => writer.flush()));
+  })();
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  await begun;
+  const ended = task.kill();
+  resolve();
+  await ended;
+  assertEquals(log, ["Error", true, "TaskletExit", "Error"]);
+});
+
 Deno.test("BufferedWriter.flush() ends with TimeoutError if there is no room in time, and all is sent all the same", async () => {
   await using time = virtualTime();
   const { wire, writer } = open();
@@ -713,6 +757,24 @@ Deno.test("BufferedStream.close() tells that a peer has gone, and closes", async
   assertEquals([await close(), wire.isClosed], [false, true]);
 });
 
+Deno.test("BufferedStream.close() tells that a write has failed before, also when nobody was told", async () => {
+  await using time = virtualTime();
+  const log: unknown[] = [];
+  for (const timeout of [Infinity, 10]) {
+    const { wire, writer, close } = open();
+    wire.room = 0;
+    writer.write("lost");
+    const flushed = outcome(() => writer.flush({ timeout }));
+    await time.advance(10);
+    writer.write("lost as well");
+    wire.break(new Error("gone"));
+    await settle();
+    log.push(await flushed, await close(), await close(), writer.buffered, wire.isClosed);
+  }
+  const rest = [false, false, 0, true];
+  assertEquals(log, ["Error", ...rest, "TimeoutError", ...rest]);
+});
+
 Deno.test("BufferedStream.close() is harmless twice", async () => {
   const { wire, writer, close } = open();
   writer.write("bye");
@@ -741,6 +803,60 @@ Deno.test("BufferedStream.close() flushes in the finally block of a tasklet that
   await settle();
   await task.kill();
   assertEquals([wire.text, wire.isClosed], ["bye", true]);
+});
+
+Deno.test("BufferedStream.close() that is killed goes on within the grace while the peer reads, then ends with the exit", async () => {
+  await using time = virtualTime();
+  const log: unknown[] = [];
+  const begin: Record<string, (ready: Promise<void>) => Promise<void> | undefined> = {
+    "while it waits": () => undefined,
+    "before it waits": (ready) => ready, // no wait point
+  };
+  for (const [name, before] of Object.entries(begin)) {
+    const { wire, writer, close } = open();
+    wire.room = 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const start = time.now;
+    const task = Tasklet.new(async () => {
+      writer.write("bye");
+      await before(promise);
+      log.push(await outcome(() => close()), time.now - start);
+      await Tasklet.sleep(100); // there is still time
+      log.push(time.now - start);
+    })();
+    await settle();
+    const ended = task.kill();
+    resolve();
+    for (let i = 0; i < 3; i++) {
+      await time.advance(900); // a little less than the peer may take nothing
+      log.push(wire.isClosed);
+      wire.take(1);
+    }
+    await ended;
+    log.push(name, wire.text, wire.isClosed, task.status);
+  }
+  const each = [false, false, false, "TaskletExit", 2700, 2800];
+  assertEquals(log, Object.keys(begin).flatMap((name) => [...each, name, "bye", true, "killed"]));
+});
+
+Deno.test("BufferedStream.close() that is killed is not held up beyond the grace, nor by a peer that takes nothing", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  for (const grace of [300, 5000]) {
+    const { wire, writer, close } = open();
+    wire.room = 0;
+    const start = time.now;
+    const task = Tasklet.new(async () => {
+      writer.write("bye");
+      log.push(await outcome(() => close()), time.now - start, wire.isClosed);
+    })();
+    await settle();
+    await task.kill({ grace });
+    await settle();
+  }
+  assertEquals(log, ["TaskletExit", 300, true, "TaskletExit", 1000, true]);
+  assertEquals(reports.texts.length, 1); // of the one that was abandoned
 });
 
 /* --------------------------------------------- BufferedStream, telnet ---------------------------------------- */

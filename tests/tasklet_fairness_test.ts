@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers";
 import v8 from "node:v8";
 import vm from "node:vm";
 import { CallError, Message } from "../message.ts";
+import { BufferedStream } from "../stream.ts";
 import { type AnyTasklet, JoinError, Tasklet, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout } from "../timer.ts";
@@ -115,6 +116,84 @@ Deno.test("Fairness: 4 ms without a turn are enough for one, however few the del
   assert(turned > 0 && turned <= 10, `the turn came after ${turned} messages of 2 ms`);
 });
 
+Deno.test({
+  name:
+    "Fairness: 10 000 tasklets that go on for ever let the event loop have a turn after at most 256 deliveries",
+  timeout: 60_000,
+  fn: async () => {
+    const bodies: Record<string, (went: () => void) => Promise<void>> = {
+      yield: async (went) => {
+        while (true) {
+          await Tasklet.yield();
+          went();
+        }
+      },
+      "message to oneself": async (went) => {
+        const self = Tasklet.current()!;
+        MSG_N.send(self)(0);
+        for await (const _ of Tasklet.receive()) {
+          went();
+          MSG_N.send(self)(0);
+        }
+      },
+      "ping-pong": async (went) => {
+        const self = Tasklet.current()!;
+        Tasklet.new(async () => {
+          MSG_BALL.send(self)(Tasklet.current()!);
+          for await (const msg of Tasklet.receive([MSG_BALL])) MSG_BALL.send(msg.args[0])(self);
+        })();
+        for await (const msg of Tasklet.receive([MSG_BALL])) {
+          went();
+          MSG_BALL.send(msg.args[0])(self);
+        }
+      },
+    };
+    const most: Record<string, number> = {};
+    for (const [name, body] of Object.entries(bodies)) {
+      let count = 0;
+      const root = Tasklet.new(async () => {
+        for (let i = 0; i < 10_000; i++) Tasklet.new(body)(() => count++);
+        await Tasklet.sleep(1_000_000);
+      })();
+      while (count < 10_000) await turn();
+      most[name] = 0;
+      for (let i = 0; i < 200; i++) {
+        const before = count;
+        await turn();
+        most[name] = Math.max(most[name], count - before);
+      }
+      await root.kill();
+    }
+    // Some are let go at the beginning of a turn, and some go on before its end.
+    assert(Object.values(most).every((n) => n > 0 && n <= 2 * 256), Deno.inspect(most));
+  },
+});
+
+Deno.test({
+  name: "Fairness: 1 000 tasklets that yield for ever keep no memory of their turns",
+  timeout: 60_000,
+  fn: async () => {
+    const root = Tasklet.new(async () => {
+      for (let i = 0; i < 1000; i++) {
+        Tasklet.new(async () => {
+          while (true) {
+            await Tasklet.yield();
+            count++;
+          }
+        })();
+      }
+      await Tasklet.sleep(1_000_000);
+    })();
+    let count = 0;
+    while (count < 100_000) await turn();
+    const before = heapUsed();
+    while (count < 600_000) await turn();
+    const each = (heapUsed() - before) / 500_000;
+    await root.kill();
+    assert(each < 2, `${each.toFixed(1)} bytes are kept of each turn`);
+  },
+});
+
 Deno.test("Fairness: calls and replies, joins and suspends take their turns too", async () => {
   const server = Tasklet.receiver((msg: MSG_ASK) => msg.reply(1));
   const done = Tasklet.new(() => {})();
@@ -170,6 +249,10 @@ async function turnsOf(waits: Record<string, () => Promise<unknown>>): Promise<R
     })().join();
   }
   return outcome;
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 // Scale
@@ -240,6 +323,24 @@ Deno.test({
     resolve(0);
     assertEquals([await last.join(), await MSG_ASK.call(server)()], [1000, 1000]);
     await Promise.all(servers.map((task) => task.kill()));
+  },
+});
+
+Deno.test({
+  name: "Scale: 10 000 tasklets, each of which spawns the next one and joins it, alone, in a scope or by all",
+  timeout: 10_000,
+  fn: async () => {
+    const spawn: Record<string, (n: number) => Promise<number>> = {
+      join: async (n) => await Tasklet.new(down)(n, spawn.join!).join(),
+      joinAll: async (n) => (await Tasklet.joinAll([Tasklet.new(down)(n, spawn.joinAll!)]))[0] as number,
+      scope: async (n) => await Tasklet.scope(() => down(n, spawn.scope!)),
+    };
+    async function down(n: number, next: (n: number) => Promise<number>): Promise<number> {
+      return n === 0 ? 0 : 1 + await next(n - 1);
+    }
+    const depths: Record<string, number> = {};
+    for (const [name, next] of Object.entries(spawn)) depths[name] = await next(10_000);
+    assertEquals(depths, { join: 10_000, joinAll: 10_000, scope: 10_000 });
   },
 });
 
@@ -316,6 +417,31 @@ Deno.test({
     })().join();
     await Promise.all([server.kill(), hoarder.kill(), silent.kill()]);
     assertEquals(kept, []);
+  },
+});
+
+Deno.test({
+  name: "Scale: 100 000 reads that time out on a silent peer leave no memory behind",
+  timeout: 60_000,
+  fn: async () => {
+    await using _ = virtualTime();
+    const { reader } = new BufferedStream({
+      read: () => new Promise(() => {}),
+      writeSome: (bytes) => Promise.resolve(bytes.length),
+      close: () => {},
+    });
+    const round = async () => {
+      using _ = Timeout.push(1);
+      await assertRejects(() => reader.readLine(), TimeoutError);
+    };
+    const each = await Tasklet.new(async () => {
+      for (let i = 0; i < 1000; i++) await round();
+      const before = heapUsed();
+      for (let i = 0; i < 100_000; i++) await round();
+      await Tasklet.yield();
+      return (heapUsed() - before) / 100_000;
+    })().join();
+    assert(each < 30, `${Math.round(each)} bytes are kept of each read`);
   },
 });
 

@@ -648,3 +648,10 @@ Deno.test("A promise rejection fails its tasklet also when the first Tasklet.new
   `);
   assertEquals([code, lines], [0, ["refused", "floating"]]);
 });
+
+Deno.test("A tasklet shows itself in a few words, also in an error that carries it", async () => {
+  const task = Tasklet.new(() => Promise.reject(new Error("boom")), { name: "bad" })();
+  const error = await assertRejects(() => task.join(), JoinError);
+  const shown = `Tasklet bad#${task.id} (failed)`;
+  assertEquals([Deno.inspect(task), Deno.inspect(error).includes(`tasklet: ${shown}`)], [shown, true]);
+});
