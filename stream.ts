@@ -21,6 +21,8 @@ export interface ByteStream {
   read(buffer: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`: how many, at least one. */
   writeSome(bytes: Uint8Array): Promise<number>;
+  /** Ends the writing side alone, where that can be done. */
+  closeWrite?(): Promise<void>;
   /** Closes both directions. Harmless twice. */
   close(): void;
 }
@@ -55,6 +57,13 @@ export interface CloseOptions extends WaitOptions {
    * @default {1000}
    */
   stall?: number | undefined;
+  /**
+   * Milliseconds for which what the peer still sends is read and dropped, once it has been sent everything. Without it,
+   * closing on bytes that were not read resets the connection, and the peer may never see what it was sent last.
+   *
+   * @default {0}
+   */
+  linger?: number | undefined;
 }
 
 /** More was queued for writing than may be. Nothing of the last `write` was. */
@@ -110,9 +119,10 @@ export class BufferedStream implements AsyncDisposable {
    *
    * @param options.stall Milliseconds for which the socket may take nothing. @default {1000}
    * @param options.timeout Milliseconds for all of it. @default {Infinity}
+   * @param options.linger Milliseconds for which the peer may go on sending to no effect. @default {0}
    * @returns Whether all was sent: `false` if the peer had gone, or the time was up.
    */
-  async close({ stall = 1000, timeout = Infinity }: CloseOptions = {}): Promise<boolean> {
+  async close({ stall = 1000, timeout = Infinity, linger = 0 }: CloseOptions = {}): Promise<boolean> {
     const end = timeout === Infinity ? Infinity : now() + timeout;
     let exit: TaskletExit | undefined;
     try {
@@ -132,10 +142,24 @@ export class BufferedStream implements AsyncDisposable {
         }
       }
       if (exit !== undefined) throw exit;
+      if (linger > 0) await this.#linger(linger);
       return this.writer.buffered === 0 && !this.writer.hasFailed;
     } finally {
       this.#socket.close();
     }
+  }
+
+  async #linger(ms: number): Promise<void> {
+    try {
+      await this.#socket.closeWrite?.();
+      await suspend<void>((resume, fail) => void this.#drain().then(resume, fail), ms, "for a peer to end");
+    } catch (error) {
+      if (error instanceof TaskletExit) throw error; // otherwise the peer has gone, or the time is up
+    }
+  }
+
+  async #drain(): Promise<void> {
+    while (await this.reader.readChunk() !== null);
   }
 
   /** The same as {@linkcode BufferedStream.close}. */

@@ -124,7 +124,8 @@ export class Client {
     await this.#writer.kill(); // it leaves its lines to the stream
     const last = farewell ?? this.#lastWords;
     if (last !== undefined) this.#stream.writer.writeLine(last);
-    await this.#stream.close({ timeout: farewell === undefined ? PARTING : FAREWELL });
+    const linger = this.#lastWords === undefined ? 0 : FAREWELL; // it may be sending still, and should read why it goes
+    await this.#stream.close({ timeout: farewell === undefined ? PARTING : FAREWELL, linger });
   }
 }
 

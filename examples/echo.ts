@@ -42,8 +42,10 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
     try {
       await (isLines ? echoLines(stream, from) : echoChunks(stream, from));
     } catch (error) {
-      if (error instanceof LineTooLongError) stream.writer.writeLine("line too long, goodbye");
-      else if (!isDisconnect(error) && !(error instanceof TimeoutError)) throw error;
+      if (error instanceof LineTooLongError) {
+        stream.writer.writeLine("line too long, goodbye");
+        await stream.close({ linger: 1000 });
+      } else if (!isDisconnect(error) && !(error instanceof TimeoutError)) throw error;
     } finally {
       if (mode !== "raw") log("Close the client socket");
     }

@@ -775,6 +775,19 @@ Deno.test("BufferedStream.close() tells that a write has failed before, also whe
   assertEquals(log, ["Error", ...rest, "TimeoutError", ...rest]);
 });
 
+Deno.test("BufferedStream.close() lingers as long as it is told for a peer that still sends", async () => {
+  await using time = virtualTime();
+  const log: unknown[] = [];
+  for (const end of [["more", "and more", null], ["more"], [new Error("reset")]]) {
+    const { wire, writer, close } = open();
+    writer.write("bye");
+    wire.feed(...end);
+    const start = time.now;
+    log.push([await close({ linger: 300 }), wire.text, wire.isClosed, time.now - start]);
+  }
+  assertEquals(log, [[true, "bye", true, 0], [true, "bye", true, 300], [true, "bye", true, 0]]);
+});
+
 Deno.test("BufferedStream.close() is harmless twice", async () => {
   const { wire, writer, close } = open();
   writer.write("bye");
