@@ -98,7 +98,7 @@ export class Inbox {
   receiveOne(classes: Classes, timeout: number = Infinity): Promise<AnyMessage> {
     checkMs("receive", "timeout", timeout);
     const message = this.#take(classes);
-    if (message !== undefined) return ready(message);
+    if (message !== undefined) return ready(message, this.#owner);
     return this.#wait(new MessageWait(this.#owner, this, classes), timeout);
   }
 
@@ -112,7 +112,7 @@ export class Inbox {
   next(reception: Reception): Promise<IteratorResult<AnyMessage>> {
     if (reception.last !== undefined) this.#forget(reception.last);
     reception.last = this.#take(reception.classes);
-    if (reception.last !== undefined) return ready({ done: false, value: reception.last });
+    if (reception.last !== undefined) return ready({ done: false, value: reception.last }, this.#owner);
     return this.#wait(new ReceptionWait(this.#owner, this, reception), reception.timeout);
   }
 

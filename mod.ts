@@ -42,6 +42,7 @@ export {
   type ReplyOf,
   type Sender,
 } from "./message.ts";
+export { TaskLocal } from "./local.ts";
 export { Timeout, TimeoutError } from "./timer.ts";
 export {
   type AnyTasklet,

@@ -69,7 +69,7 @@ class TurnWait extends Wait<void> {
   /** Begins to wait. */
   override begin(): boolean {
     const begun = super.begin();
-    if (begun) onTurn(() => this.resume());
+    if (begun) onTurn(() => this.resume(), this.owner);
     return begun;
   }
 }
@@ -211,16 +211,17 @@ function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] {
  * @param take Takes it, or throws what the wait rejects with. Not called if the tasklet is killed.
  */
 export function pass<T>(take: () => T): Promise<T> {
-  const refusal = waiter()?.refuse(false);
+  const owner = waiter();
+  const refusal = owner?.refuse(false);
   if (refusal !== undefined) {
-    const promise = readyError(refusal);
+    const promise = readyError(refusal, owner);
     exits.add(promise);
     return promise;
   }
   try {
-    return ready(take());
+    return ready(take(), owner);
   } catch (error) {
-    return readyError(error);
+    return readyError(error, owner);
   }
 }
 

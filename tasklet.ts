@@ -31,6 +31,7 @@
  */
 import { running } from "./context.ts";
 import { callError, CallWait, Inbox } from "./inbox.ts";
+import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import {
   type AnyMessage,
@@ -212,6 +213,22 @@ let isAdopting = false;
 let inboxOf: (task: AnyTasklet) => Inbox;
 
 /**
+ * Calls `f` when `task` has finished or is abandoned, at once if it has: with what ended it, as `MSG_DOWN` has it.
+ *
+ * For writers of modules like groups and supervisors, who keep account of tasklets without being one. The call comes
+ * before the tasklet's joiners go on; it must neither wait nor throw. The error still counts as not asked for.
+ */
+export let onFinish: (task: AnyTasklet, f: (error: unknown) => void) => Disposable;
+
+/**
+ * Leaves the end of its children to the body of `task`: when it is killed, they are not, and its `finally` ends them in
+ * the order it likes. What is left of them when the body has ended is killed as ever.
+ *
+ * For writers of modules like supervisors.
+ */
+export let tendsChildren: (task: AnyTasklet) => void;
+
+/**
  * An async function that runs with an identity: a name, a mailbox, a parent, children, an end.
  *
  * - **Order**: bodies start on a later microtask, in order of creation. Messages of one sender arrive in order.
@@ -229,7 +246,7 @@ let inboxOf: (task: AnyTasklet) => Inbox;
  * @typeParam P The messages it accepts, a union.
  */
 export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
-  implements Receiver<P>, Waiter, DeadlineScope, AsyncDisposable {
+  implements Receiver<P>, Waiter, DeadlineScope, LocalScope, AsyncDisposable {
   /** A number, unique in the process. */
   readonly id: number = ++created;
   /** The name, for people. */
@@ -247,6 +264,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   #younger: Tasklet | undefined;
   #unfinished = 0; // children that are neither finished nor abandoned
   #isScope = false;
+  #tendsChildren = false; // a kill leaves its children to its body
 
   readonly #inbox: Inbox;
   // There for the compiler alone, which would take methods of fewer messages for methods of more.
@@ -274,9 +292,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   deadline: number = Infinity;
   /** Kept by the deadlines alone. @ignore */
   timeouts: Timeout[] | undefined;
+  /** Kept by the task locals alone. @ignore */
+  locals: Binding | undefined;
 
   static {
     inboxOf = (task) => task.#inbox;
+    onFinish = (task, f) => Tasklet.#watch({ watched: task as Tasklet, watcher: undefined, tell: f });
+    tendsChildren = (task) => void (task.#tendsChildren = true);
     // What consoles show of a tasklet, alone or in an error that carries one.
     Object.defineProperty(Tasklet.prototype, Symbol.for("nodejs.util.inspect.custom"), {
       value(this: Tasklet): string {
@@ -292,7 +314,9 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     if (!options.daemon) this.#adoptBy(Tasklet.current());
     else daemons.add(this);
     if (this.#parent === undefined) roots.add(this);
-    if (this.#parent !== undefined) Timeout.inherit(this.#parent, this);
+    if (this.#parent === undefined) return;
+    Timeout.inherit(this.#parent, this);
+    this.locals = this.#parent.locals;
   }
 
   /**
@@ -595,15 +619,12 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     task: AnyTasklet,
     MSG: new (task: AnyTasklet, error: unknown) => AnyMessage = MSG_DOWN,
   ): Disposable {
-    const monitor: Monitor = { watcher: here("monitor"), watched: task as Tasklet, MSG };
+    const watcher = here("monitor");
     task.#asked = true;
-    if (task.#released) {
-      Tasklet.#notify(monitor);
-    } else {
-      (monitor.watched.#monitors ??= new Set()).add(monitor);
-      (monitor.watcher.#watching ??= new Set()).add(monitor);
-    }
-    return { [Symbol.dispose]: () => Tasklet.#unmonitor(monitor) };
+    const watched = task as Tasklet;
+    const tell = (error: unknown) =>
+      watcher.#inbox.deliverAnyway(running.run(watched, () => new MSG(watched, error)));
+    return Tasklet.#watch({ watched, watcher, tell });
   }
 
   /**
@@ -939,12 +960,13 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     daemons.delete(this);
     roots.delete(this);
     for (const name of this.#names ?? []) names.delete(name);
-    this.#asked = this.#askers > 0 || (this.#monitors?.size ?? 0) > 0;
+    this.#asked = this.#askers > 0;
     this.#inbox.giveUp({ deferred: true, cause: this.#end });
-    for (const monitor of this.#watching ?? []) Tasklet.#unmonitor(monitor);
+    for (const monitor of this.#watching ?? []) Tasklet.#unwatch(monitor);
     for (const monitor of this.#monitors ?? []) {
-      Tasklet.#unmonitor(monitor);
-      Tasklet.#notify(monitor);
+      if (monitor.watcher !== undefined) this.#asked = true;
+      Tasklet.#unwatch(monitor);
+      monitor.tell(this.#end);
     }
     for (const wait of [...this.#joiners ?? []]) {
       if (wait.wantsResult) this.#asked = true;
@@ -978,7 +1000,16 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
       this.#graceTimer = setTimer(end, () => this.#abandonTree(exit, grace));
     }
     // Parents come before children and older before newer, so the reverse is the order we want.
-    for (const [task] of [...this.tree()].reverse()) task.#stop(exit, end);
+    for (const task of [...this.#killed()].reverse()) task.#stop(exit, end);
+  }
+
+  *#killed(): Generator<Tasklet> {
+    let tended = Infinity; // deeper levels are
+    for (const [task, level] of this.tree()) {
+      if (level > tended) continue;
+      tended = task.#tendsChildren && task.#phase === "body" ? level : Infinity;
+      yield task;
+    }
   }
 
   #stop(exit: TaskletExit, graceEnd: number): void {
@@ -1042,13 +1073,20 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     return true;
   }
 
-  static #notify({ watcher, watched, MSG }: Monitor): void {
-    watcher.#inbox.deliverAnyway(running.run(watched, () => new MSG(watched, watched.#end)));
+  static #watch(monitor: Monitor): Disposable {
+    const { watched, watcher, tell } = monitor;
+    if (watched.#released) {
+      tell(watched.#end);
+    } else {
+      (watched.#monitors ??= new Set()).add(monitor);
+      if (watcher !== undefined) (watcher.#watching ??= new Set()).add(monitor);
+    }
+    return { [Symbol.dispose]: () => Tasklet.#unwatch(monitor) };
   }
 
-  static #unmonitor(monitor: Monitor): void {
+  static #unwatch(monitor: Monitor): void {
     monitor.watched.#monitors?.delete(monitor);
-    monitor.watcher.#watching?.delete(monitor);
+    if (monitor.watcher !== undefined) monitor.watcher.#watching?.delete(monitor);
   }
 }
 
@@ -1074,10 +1112,11 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
   }
 }
 
+// Without a watcher, nobody has asked for the error.
 interface Monitor {
-  readonly watcher: Tasklet;
   readonly watched: Tasklet;
-  readonly MSG: new (task: AnyTasklet, error: unknown) => AnyMessage;
+  readonly watcher: Tasklet | undefined;
+  readonly tell: (error: unknown) => void;
 }
 
 function here(what: string): Tasklet {

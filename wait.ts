@@ -28,9 +28,21 @@ let nextLook = 1;
 let heldBack: (() => void)[] | undefined;
 let letGo = 0; // of those
 
+let order: Order | undefined;
+
+/** Decides when the owner of a wait that has ended goes on: whenever it calls `go`. */
+export type Order = (go: () => void, owner: Waiter | undefined) => void;
+
+/** Puts `replacement` in charge of the order in which all that can go on does, until disposed. For tests. */
+export function useOrder(replacement: Order): Disposable {
+  const previous = order;
+  order = replacement;
+  return { [Symbol.dispose]: () => void (order = previous) };
+}
+
 /** Counts a delivery; whether it has to wait for the next turn. */
 function isSpent(): boolean {
-  if (heldBack !== undefined || ++deliveries > MOST_DELIVERIES) return true;
+  if (heldBack !== undefined || order !== undefined || ++deliveries > MOST_DELIVERIES) return true;
   if (deliveries < nextLook) return false;
   const elapsed = now() - turnedAt;
   if (elapsed > LONGEST_SLICE) return true;
@@ -39,8 +51,9 @@ function isSpent(): boolean {
   return false;
 }
 
-/** Calls `go` in the next turn of the event loop. */
-export function onTurn(go: () => void): void {
+/** Calls `go`, in the name of `owner`, in the next turn of the event loop. */
+export function onTurn(go: () => void, owner: Waiter | undefined): void {
+  if (order !== undefined) return order(go, owner);
   if (heldBack === undefined) {
     heldBack = [];
     nextTurn(endTurn);
@@ -63,13 +76,13 @@ function endTurn(): void {
 }
 
 /** A promise that is rejected already; it counts as a delivery. */
-export function readyError(error: unknown): Promise<never> {
-  return isSpent() ? new Promise((_, reject) => onTurn(() => reject(error))) : Promise.reject(error);
+export function readyError(error: unknown, owner: Waiter | undefined): Promise<never> {
+  return isSpent() ? new Promise((_, reject) => onTurn(() => reject(error), owner)) : Promise.reject(error);
 }
 
 /** A promise of a value that is there already; it counts as a delivery. */
-export function ready<T>(value: T): Promise<T> {
-  return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value))) : Promise.resolve(value);
+export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
+  return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value), owner)) : Promise.resolve(value);
 }
 
 /**
@@ -196,7 +209,7 @@ export abstract class Wait<T = unknown> {
   /** Ends the wait well, with a value. Without effect when it has ended. */
   resume(value: T): void {
     if (!this.#leave(false)) return;
-    if (isSpent()) onTurn(() => this.#resolve(value));
+    if (isSpent()) onTurn(() => this.#resolve(value), this.owner);
     else this.#resolve(value);
   }
 
@@ -212,7 +225,7 @@ export abstract class Wait<T = unknown> {
 
   // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
   #rejectInTurn(error: unknown): void {
-    if (isSpent()) onTurn(() => this.#reject(error));
+    if (isSpent()) onTurn(() => this.#reject(error), this.owner);
     else this.#reject(error);
   }
 

@@ -11,6 +11,7 @@ const CORE: Record<string, string[]> = {
   "text.ts": [],
   "telnet.ts": [],
   "lines.ts": ["@std/streams"],
+  "local.ts": ["context.ts"],
   "message.ts": ["context.ts", "mailbox.ts"],
   "timer.ts": ["context.ts", "node:timers"],
   "program.ts": ["node:process", "timer.ts"],
@@ -21,6 +22,7 @@ const CORE: Record<string, string[]> = {
   "tasklet.ts": [
     "context.ts",
     "inbox.ts",
+    "local.ts types",
     "mailbox.ts types",
     "message.ts",
     "program.ts",
@@ -40,7 +42,7 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
-  "mod.ts": ["message.ts", "timer.ts", "tasklet.ts", "net.ts"],
+  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "net.ts"],
 };
 
 /** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import * as mod from "../mod.ts";
+import * as local from "../local.ts";
 import * as message from "../message.ts";
 import * as net from "../net.ts";
 import * as tasklet from "../tasklet.ts";
@@ -8,6 +9,7 @@ import * as timer from "../timer.ts";
 /** Every run-time name of `mod.ts`, under the module it comes from. Whoever adds one adds it here. */
 const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
   [message, ["Message", "Mailbox", "CallError"]],
+  [local, ["TaskLocal"]],
   [timer, ["Timeout", "TimeoutError"]],
   [tasklet, ["Tasklet", "dispatch", "quit", "JoinError", "TaskletExit", "MSG_DOWN"]],
   [net, [
