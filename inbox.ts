@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { running } from "./context.ts";
 import { includes, Mailbox, type MailboxOptions } from "./mailbox.ts";
 import {
   type AnyMessage,
@@ -12,9 +13,11 @@ import {
   CallError,
   type CallErrorReason,
   callOf,
+  type CallOptions,
   carry,
   type MessageConstructor,
 } from "./message.ts";
+import { cycleOf } from "./suspend.ts";
 import { checkMs } from "./timer.ts";
 import { onAbort, ready, Wait, type Waiter } from "./wait.ts";
 
@@ -31,6 +34,8 @@ export class Inbox {
   #receivers: ReceiveWait | undefined; // oldest first, down the line by `next`
   #calls: CallWait | undefined; // newest first, down the line by `earlier`
   #isClosed = false;
+  #cause: unknown; // why its owner came to its end
+  #next: Inbox | undefined; // what takes the messages that come when this one is closed
 
   /** Creates the inbox of `owner`; without options, it is unbounded. */
   constructor(owner: Waiter, options: MailboxOptions | undefined) {
@@ -55,7 +60,7 @@ export class Inbox {
 
   /** Takes a message, if there is room. */
   deliver(message: AnyMessage): boolean {
-    if (this.#isClosed) return false;
+    if (this.#isClosed) return this.#next?.deliver(message) ?? false;
     if (this.#handOver(message)) return true;
     const mailbox = this.#mailbox ??= new Mailbox();
     if (mailbox.length >= mailbox.capacity) {
@@ -165,14 +170,44 @@ export class Inbox {
     );
   }
 
-  /** Takes a message that brings a call, if there is room; the call is open until it is answered. */
-  call(message: AnyMessage, wait: CallWait): void {
-    carry(message, wait);
+  /** Takes a message and promises its reply, for which whoever is running waits. */
+  ask(message: AnyMessage, { timeout = Infinity, signal }: CallOptions): Promise<unknown> {
+    checkMs("call", "timeout", timeout);
+    const caller = running.getStore() as Waiter | undefined;
+    const inbox = this.#open ?? this;
+    const callee = inbox.#owner;
+    const cycle = caller === undefined ? undefined : cycleOf(caller, callee, false);
+    const wait = new CallWait(caller, callee, message.type);
+    if (!wait.begin(timeout)) return wait.promise;
+    if (signal?.aborted) {
+      wait.fail(signal.reason);
+    } else if (inbox.#isClosed) {
+      wait.fail(callError("finished", message.type, `${callee} has finished`, inbox.#cause));
+    } else if (cycle !== undefined) {
+      wait.fail(callError("deadlock", message.type, `${callee} waits for the caller: ${cycle}`));
+    } else {
+      if (signal !== undefined) wait.obey(signal);
+      carry(message, wait);
+      inbox.#keep(wait);
+      if (!inbox.deliver(message)) {
+        wait.fail(callError("refused", message.type, `the mailbox of ${callee} is full`));
+      }
+    }
+    return wait.promise;
+  }
+
+  // The inbox that takes what is sent to this one, if any does.
+  get #open(): Inbox | undefined {
+    if (!this.#isClosed) return this;
+    return this.#next === undefined ? undefined : this.#next.#open;
+  }
+
+  #keep(wait: CallWait): void {
+    wait.inbox = this;
+    wait.callee = this.#owner;
     wait.earlier = this.#calls;
     if (wait.earlier !== undefined) wait.earlier.later = wait;
     this.#calls = wait;
-    if (this.deliver(message)) return;
-    wait.fail(callError("refused", message.type, `the mailbox of ${this.#owner} is full`));
   }
 
   /** Takes an ended call out of the list. */
@@ -185,7 +220,40 @@ export class Inbox {
 
   /** Takes nothing from now on. What is queued can still be read as {@linkcode Inbox.pending}. */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
+    if (this.#next !== undefined) this.#giveBack(this.#next);
+  }
+
+  /**
+   * Passes on to `inbox` all that is here and all that comes, until that one is closed; then what its owner has not
+   * taken comes back, and the calls that it brought stay open.
+   */
+  passOnTo(inbox: Inbox): void {
+    this.#isClosed = true;
+    this.#next = inbox;
+    inbox.#next = this;
+    this.#moveTo(inbox);
+  }
+
+  #giveBack(origin: Inbox): void {
+    if (origin.#next !== this) return; // it has come to its end
+    origin.#isClosed = false;
+    origin.#next = undefined;
+    this.#moveTo(origin);
+  }
+
+  // Whatever the capacity: it was accepted once. But notices were meant for the owner alone.
+  #moveTo(inbox: Inbox): void {
+    for (let message = this.#mailbox?.take(); message !== undefined; message = this.#mailbox?.take()) {
+      if (notices.has(message)) continue;
+      const call = callOf(message);
+      if (call instanceof CallWait) {
+        this.end(call);
+        inbox.#keep(call);
+      }
+      if (!inbox.#handOver(message)) (inbox.#mailbox ??= new Mailbox()).put(message);
+    }
   }
 
   /**
@@ -195,7 +263,8 @@ export class Inbox {
    * @param cause Why the owner came to its end.
    */
   giveUp({ deferred, cause }: { deferred: boolean; cause: unknown }): void {
-    this.#isClosed = true;
+    this.#cause = cause;
+    this.close();
     this.#mailbox = undefined;
     for (let wait = this.#calls; wait !== undefined;) {
       const earlier: CallWait | undefined = wait.earlier;
@@ -293,7 +362,7 @@ class Reception implements AsyncIterableIterator<AnyMessage> {
 }
 
 /** A wait for a reply. */
-export class CallWait extends Wait<unknown> implements Call {
+class CallWait extends Wait<unknown> implements Call {
   /** The open call of the same callee before this one. */
   earlier: CallWait | undefined;
   /** The open call of the same callee after this one. */
@@ -302,16 +371,16 @@ export class CallWait extends Wait<unknown> implements Call {
   deferred = false;
   /** The name of the message. */
   readonly type: string;
-  /** Who should reply. */
-  readonly callee: Waiter;
-  readonly #inbox: Inbox;
+  /** Who should reply. Kept by the inbox alone. */
+  callee: Waiter;
+  /** Which inbox counts it among its open calls. Kept by the inbox alone. */
+  inbox: Inbox | undefined;
   #onAbort: Disposable | undefined;
 
   /** Creates a wait for the reply of `callee` to a message of the name `type`. */
-  constructor(owner: Waiter | undefined, callee: Waiter, inbox: Inbox, type: string) {
+  constructor(owner: Waiter | undefined, callee: Waiter, type: string) {
     super(owner);
     this.callee = callee;
-    this.#inbox = inbox;
     this.type = type;
   }
 
@@ -334,11 +403,10 @@ export class CallWait extends Wait<unknown> implements Call {
 
   protected override left(): void {
     this.#onAbort?.[Symbol.dispose]();
-    this.#inbox.end(this);
+    this.inbox?.end(this);
   }
 }
 
-/** The error of a call that cannot be answered. */
-export function callError(reason: CallErrorReason, type: string, why: string, cause?: unknown): CallError {
+function callError(reason: CallErrorReason, type: string, why: string, cause?: unknown): CallError {
   return new CallError(reason, `Cannot call ${type}: ${why}`, cause === undefined ? undefined : { cause });
 }

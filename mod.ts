@@ -23,6 +23,7 @@
  * - {@linkcode Tasklet}: async functions with an identity, a mailbox, an owner and an end.
  * - {@linkcode Message}: what they send each other, checked by the compiler.
  * - {@linkcode Timeout}: deadlines for all that a tasklet waits for.
+ * - {@linkcode Supervisor}: who starts others again when they fail.
  * - {@linkcode Server}, {@linkcode BufferedStream}: a tasklet for each connection, and lines to talk in.
  * - {@linkcode dispatch}: a program of tasklets, with signals, cleanup and exit codes.
  *
@@ -61,6 +62,17 @@ export {
   type TaskletStatus,
   type WaitOptions,
 } from "./tasklet.ts";
+export {
+  type Backoff,
+  type Child,
+  type ChildSpec,
+  type Intensity,
+  type Restart,
+  type Strategy,
+  Supervisor,
+  SupervisorError,
+  type SupervisorOptions,
+} from "./supervisor.ts";
 export {
   type Address,
   BufferedReader,

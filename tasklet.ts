@@ -30,7 +30,7 @@
  * @module
  */
 import { running } from "./context.ts";
-import { callError, CallWait, Inbox } from "./inbox.ts";
+import { Inbox } from "./inbox.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import {
@@ -67,6 +67,7 @@ import {
 } from "./suspend.ts";
 import { exits, onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
+export type { Binding, LocalScope } from "./local.ts";
 export type { DispatchOptions, Signal } from "./program.ts";
 export { TimeoutError } from "./timer.ts";
 export { TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
@@ -210,15 +211,22 @@ const roots = new Set<AnyTasklet>(); // tasklets without a parent
 const daemons = new Set<AnyTasklet>();
 let starting: Tasklet[] = [];
 let isAdopting = false;
-let inboxOf: (task: AnyTasklet) => Inbox;
+
+/**
+ * The inbox of a tasklet. For writers of modules like supervisors, whose children come and go while messages wait.
+ *
+ * @ignore
+ */
+export let inboxOf: (task: AnyTasklet) => Inbox;
 
 /**
  * Calls `f` when `task` has finished or is abandoned, at once if it has: with what ended it, as `MSG_DOWN` has it.
  *
  * For writers of modules like groups and supervisors, who keep account of tasklets without being one. The call comes
- * before the tasklet's joiners go on; it must neither wait nor throw. The error still counts as not asked for.
+ * before the tasklet's joiners go on; it must neither wait nor throw. If it returns `true`, the error is its concern and is not
+ * reported.
  */
-export let onFinish: (task: AnyTasklet, f: (error: unknown) => void) => Disposable;
+export let onFinish: (task: AnyTasklet, f: (error: unknown) => unknown) => Disposable;
 
 /**
  * Leaves the end of its children to the body of `task`: when it is killed, they are not, and its `finally` ends them in
@@ -622,8 +630,10 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     const watcher = here("monitor");
     task.#asked = true;
     const watched = task as Tasklet;
-    const tell = (error: unknown) =>
+    const tell = (error: unknown) => {
       watcher.#inbox.deliverAnyway(running.run(watched, () => new MSG(watched, error)));
+      return true;
+    };
     return Tasklet.#watch({ watched, watcher, tell });
   }
 
@@ -791,23 +801,8 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
   }
 
   /** Takes a message and promises its reply. @ignore */
-  ask(message: P, { timeout = Infinity, signal }: CallOptions): Promise<unknown> {
-    checkMs("call", "timeout", timeout);
-    const caller = Tasklet.current();
-    const cycle = caller === undefined ? undefined : cycleOf(caller, this, false);
-    const wait = new CallWait(caller, this, this.#inbox, message.type);
-    if (!wait.begin(timeout)) return wait.promise;
-    if (signal?.aborted) {
-      wait.fail(signal.reason);
-    } else if (this.#inbox.isClosed) {
-      wait.fail(callError("finished", message.type, `${this} has finished`, this.#end));
-    } else if (cycle !== undefined) {
-      wait.fail(callError("deadlock", message.type, `${this} waits for the caller: ${cycle}`));
-    } else {
-      if (signal !== undefined) wait.obey(signal);
-      this.#inbox.call(message, wait);
-    }
-    return wait.promise;
+  ask(message: P, options: CallOptions): Promise<unknown> {
+    return this.#inbox.ask(message, options);
   }
 
   /** The error with which a wait must not begin. @ignore */
@@ -964,9 +959,8 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage>
     this.#inbox.giveUp({ deferred: true, cause: this.#end });
     for (const monitor of this.#watching ?? []) Tasklet.#unwatch(monitor);
     for (const monitor of this.#monitors ?? []) {
-      if (monitor.watcher !== undefined) this.#asked = true;
       Tasklet.#unwatch(monitor);
-      monitor.tell(this.#end);
+      if (monitor.tell(this.#end) === true) this.#asked = true;
     }
     for (const wait of [...this.#joiners ?? []]) {
       if (wait.wantsResult) this.#asked = true;
@@ -1112,11 +1106,11 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
   }
 }
 
-// Without a watcher, nobody has asked for the error.
 interface Monitor {
   readonly watched: Tasklet;
   readonly watcher: Tasklet | undefined;
-  readonly tell: (error: unknown) => void;
+  /** Whether the error is somebody's concern now. */
+  readonly tell: (error: unknown) => unknown;
 }
 
 function here(what: string): Tasklet {

@@ -18,7 +18,7 @@ const CORE: Record<string, string[]> = {
   "wait.ts": ["context.ts", "timer.ts"],
   "suspend.ts": ["context.ts", "timer.ts", "wait.ts"],
   "repeat.ts": ["context.ts", "message.ts types", "suspend.ts", "timer.ts", "wait.ts"],
-  "inbox.ts": ["mailbox.ts", "message.ts", "timer.ts", "wait.ts"],
+  "inbox.ts": ["context.ts", "suspend.ts", "mailbox.ts", "message.ts", "timer.ts", "wait.ts"],
   "tasklet.ts": [
     "context.ts",
     "inbox.ts",
@@ -31,6 +31,15 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
+  "supervisor.ts": [
+    "context.ts",
+    "inbox.ts",
+    "mailbox.ts types",
+    "message.ts",
+    "tasklet.ts",
+    "text.ts",
+    "timer.ts",
+  ],
   "stream.ts": ["context.ts", "lines.ts", "suspend.ts", "telnet.ts", "text.ts", "timer.ts", "wait.ts"],
   "net.ts": [
     "context.ts",
@@ -42,7 +51,7 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
-  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "net.ts"],
+  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "supervisor.ts", "net.ts"],
 };
 
 /** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */

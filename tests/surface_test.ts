@@ -3,6 +3,7 @@ import * as mod from "../mod.ts";
 import * as local from "../local.ts";
 import * as message from "../message.ts";
 import * as net from "../net.ts";
+import * as supervisor from "../supervisor.ts";
 import * as tasklet from "../tasklet.ts";
 import * as timer from "../timer.ts";
 
@@ -12,6 +13,7 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
   [local, ["TaskLocal"]],
   [timer, ["Timeout", "TimeoutError"]],
   [tasklet, ["Tasklet", "dispatch", "quit", "JoinError", "TaskletExit", "MSG_DOWN"]],
+  [supervisor, ["Supervisor", "SupervisorError"]],
   [net, [
     "Server",
     "Socket",
