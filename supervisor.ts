@@ -10,17 +10,15 @@
  */
 import { running } from "./context.ts";
 import { Inbox } from "./inbox.ts";
+import { onFinish, tendsChildren } from "./life.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import { type AnyMessage, type CallOptions, Message, type Receiver } from "./message.ts";
 import {
   type AnyTasklet,
-  inboxOf,
   type KillOptions,
-  onFinish,
   type Self,
   Tasklet,
   TaskletExit,
-  tendsChildren,
   type WaitOptions,
 } from "./tasklet.ts";
 import { printable } from "./text.ts";
@@ -235,7 +233,7 @@ export class Supervisor implements AsyncDisposable {
     if (this.child(spec.name) !== undefined) {
       throw new Error(`Cannot start ${spec.name}: the name is taken in ${this.task}`);
     }
-    if (inboxOf(this.task).isClosed) throw new Error(`Cannot start ${spec.name}: ${this.task} has ended`);
+    if (this.task.inbox.isClosed) throw new Error(`Cannot start ${spec.name}: ${this.task} has ended`);
     const child = new Supervised(this.task, spec as unknown as ChildSpec, () => this.#remove(child));
     child.start();
     this.#children.push(child);
@@ -384,7 +382,7 @@ class Supervised implements Child {
     this.isRunning = true;
     this.startedAt = now();
     this.#starts++;
-    this.#waiting.passOnTo(inboxOf(task));
+    this.#waiting.passOnTo(task.inbox);
     onFinish(task, (error) => {
       MSG_ENDED.send(this.#supervisor)(this, task, error);
       return this.restartsAfter(error); // then the supervisor tells of it

@@ -19,9 +19,19 @@ const CORE: Record<string, string[]> = {
   "suspend.ts": ["context.ts", "timer.ts", "wait.ts"],
   "repeat.ts": ["context.ts", "message.ts types", "suspend.ts", "timer.ts", "wait.ts"],
   "inbox.ts": ["context.ts", "suspend.ts", "mailbox.ts", "message.ts", "timer.ts", "wait.ts"],
-  "tasklet.ts": [
+  "life.ts": [
     "context.ts",
     "inbox.ts",
+    "local.ts types",
+    "mailbox.ts types",
+    "program.ts",
+    "suspend.ts",
+    "timer.ts",
+    "wait.ts",
+  ],
+  "tasklet.ts": [
+    "context.ts",
+    "life.ts",
     "local.ts types",
     "mailbox.ts types",
     "message.ts",
@@ -34,6 +44,7 @@ const CORE: Record<string, string[]> = {
   "supervisor.ts": [
     "context.ts",
     "inbox.ts",
+    "life.ts",
     "mailbox.ts types",
     "message.ts",
     "tasklet.ts",

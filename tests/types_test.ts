@@ -13,7 +13,15 @@ import {
   type ReplyOf,
   type Sender,
 } from "../message.ts";
-import { type AnyTasklet, JoinError, type MailboxView, MSG_DOWN, type Self, Tasklet } from "../tasklet.ts";
+import {
+  type AnyTasklet,
+  JoinError,
+  type Life,
+  type MailboxView,
+  MSG_DOWN,
+  type Self,
+  Tasklet,
+} from "../tasklet.ts";
 
 class MSG_GREETING extends Message("MSG_GREETING")<[name: string]> {}
 class MSG_LOUD_GREETING extends MSG_GREETING {
@@ -415,7 +423,7 @@ Deno.test("Tasklet.joinAll() gives a tuple for a tuple and an array for an array
     typeOf(await Tasklet.joinAll(many)).is<(Date | JoinError)[]>();
     typeOf(await Tasklet.joinAll([])).is<[]>();
     const [first] = await Tasklet.joinAll([a, b], { timeout: 10 });
-    if (first instanceof JoinError) typeOf(first.tasklet).is<AnyTasklet>();
+    if (first instanceof JoinError) typeOf(first.tasklet).is<Life>();
     else typeOf(first).is<number>();
     // @ts-expect-error: not tasklets
     Tasklet.joinAll([Promise.resolve(1)]);

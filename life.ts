@@ -1,0 +1,717 @@
+/**
+ * The life of a tasklet: its place in the tree, its kill, its end, and who is told of it.
+ *
+ * What {@linkcode Life} knows of the world around is who runs (to be its parent, or to wait for it), what time it is,
+ * and that somebody wants to hear of its end.
+ *
+ * Runtime-neutral.
+ *
+ * @module
+ */
+import { running } from "./context.ts";
+import { Inbox } from "./inbox.ts";
+import type { Binding, LocalScope } from "./local.ts";
+import type { MailboxOptions } from "./mailbox.ts";
+import { onFloatingRejection } from "./program.ts";
+import { cycleOf, EndWait, JoinWait, LazyWait, pass } from "./suspend.ts";
+import {
+  checkMs,
+  type DeadlineScope,
+  nextTurn,
+  now,
+  setTimer,
+  Timeout,
+  type TimeoutError,
+  type Timer,
+} from "./timer.ts";
+import { exits, onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
+
+/**
+ * Where a tasklet is in its life.
+ *
+ * - `"ready"`: created, not started;
+ * - `"running"`: at work, or awaiting a promise that is no wait point;
+ * - `"waiting"`: at a wait point, or its body has returned and its children have not finished;
+ * - `"stopping"`: killed or failed, with cleanup under way;
+ * - `"done"`, `"failed"`, `"killed"`: finished.
+ */
+export type TaskletStatus = "ready" | "running" | "waiting" | "stopping" | "done" | "failed" | "killed";
+
+/** How a tasklet is killed. */
+export interface KillOptions {
+  /**
+   * Milliseconds for which `finally` blocks may wait.
+   *
+   * @default {5000}
+   */
+  grace?: number | undefined;
+}
+
+/** The end of a tasklet that one joined and that has not returned. */
+export class JoinError extends Error {
+  /** `"JoinError"`. */
+  override readonly name = "JoinError";
+  /** The tasklet that was joined. */
+  readonly tasklet: Life;
+  /** Whether it was killed and its cleanup took longer than the grace. */
+  readonly abandoned: boolean;
+
+  /** Creates the error with which a join rejects; `cause` is what ended the tasklet. */
+  constructor(tasklet: Life, message: string, options: ErrorOptions & { abandoned?: boolean } = {}) {
+    super(message, options);
+    this.tasklet = tasklet;
+    this.abandoned = options.abandoned ?? false;
+  }
+}
+
+/** What one can see of a mailbox from outside. */
+export interface MailboxView {
+  /** How many messages wait. */
+  readonly length: number;
+  /** How many may wait; `Infinity` without a bound. */
+  readonly capacity: number;
+}
+
+// The life of a tasklet. "body": its function has been called and has not ended; "children": it has ended, and the
+// children have not. The way is always forward, and only `#begin`, `#bodyEnded` and `#finish` go it.
+type Phase = "ready" | "body" | "children" | "done" | "failed" | "killed";
+
+const GRACE = 5000;
+
+let created = 0;
+let starting: Life[] = [];
+let isAdopting = false;
+
+/**
+ * All tasklets without a parent that have not finished.
+ *
+ * @ignore
+ */
+export const roots: Set<Life> = new Set();
+/**
+ * Those of them that are daemons.
+ *
+ * @ignore
+ */
+export const daemons: Set<Life> = new Set();
+
+/**
+ * Lets `task` run `body` on a later microtask, in order of creation.
+ *
+ * @ignore
+ */
+export let start: (task: Life, body: () => unknown) => void;
+
+/**
+ * Calls `f` when `task` has finished or is abandoned, at once if it has: with what ended it, as `MSG_DOWN` has it.
+ *
+ * For writers of modules like groups and supervisors, who keep account of tasklets without being one. The call comes
+ * before the tasklet's joiners go on; it must neither wait nor throw. If it returns `true`, the error is its concern and
+ * is not reported.
+ *
+ * @param watcher Ends this when it finishes itself.
+ */
+export let onFinish: (task: Life, f: (error: unknown) => unknown, watcher?: Life) => Disposable;
+
+/**
+ * Leaves the end of its children to the body of `task`: when it is killed, they are not, and its `finally` ends them in
+ * the order it likes. What is left of them when the body has ended is killed as ever.
+ *
+ * For writers of modules like supervisors.
+ */
+export let tendsChildren: (task: Life) => void;
+
+/**
+ * A tasklet from its beginning to its end: what it is to those who know it, not to its own body.
+ *
+ * @typeParam R What the body returns, awaited.
+ */
+export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope, AsyncDisposable {
+  /** A number, unique in the process. */
+  readonly id: number = ++created;
+  /** The name, for people. */
+  readonly name: string;
+
+  #phase: Phase = "ready";
+  #body: (() => unknown) | undefined;
+  #result: R | undefined;
+  // What made it fail: thrown by the body, a rejection nobody awaited, or a child's error in a scope.
+  #failure: { readonly error: unknown } | undefined;
+
+  #parent: Life | undefined;
+  #youngest: Life | undefined; // children, and down the line by `#older`
+  #older: Life | undefined; // siblings
+  #younger: Life | undefined;
+  #unfinished = 0; // children that are neither finished nor abandoned
+  #isScope = false;
+  #tendsChildren = false; // a kill leaves its children to its body
+
+  /**
+   * What arrives.
+   *
+   * @ignore
+   */
+  readonly inbox: Inbox;
+
+  #exit: TaskletExit | undefined; // it has been killed
+  #told = 0; // ... and has met the exit at so many wait points that somebody awaited
+  #graceEnd = Infinity; // ... and may wait until then
+  #graceOver = false; // ... which is over
+  #released = false; // joiners, monitors and parent no longer wait for it: finished or abandoned
+  #graceTimer: Timer | undefined;
+  #controller: AbortController | undefined;
+
+  #asked = false; // somebody wants to know how it ended
+  #askers = 0; // ... and has not begun to join
+  #joiners: Set<EndWait> | undefined;
+  #monitors: Set<Monitor> | undefined; // of others, on this one
+  #watching: Set<Monitor> | undefined; // of this one, on others
+  #onSignal: Disposable | undefined;
+
+  /**
+   * Kept by the waits alone.
+   *
+   * @ignore
+   */
+  waits: Wait | undefined;
+  /**
+   * Kept by the deadlines alone.
+   *
+   * @ignore
+   */
+  deadline: number = Infinity;
+  /**
+   * Kept by the deadlines alone.
+   *
+   * @ignore
+   */
+  timeouts: Timeout[] | undefined;
+  /**
+   * Kept by the task locals alone.
+   *
+   * @ignore
+   */
+  locals: Binding | undefined;
+
+  static {
+    start = (task, body) => Life.#start(task, body);
+    onFinish = (task, f, watcher) => Life.#watch({ watched: task, watcher, tell: f });
+    tendsChildren = (task) => void (task.#tendsChildren = true);
+    // What consoles show of a tasklet, alone or in an error that carries one.
+    Object.defineProperty(Life.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: Life): string {
+        return `Tasklet ${this} (${this.status})`;
+      },
+    });
+  }
+
+  /** Use `Tasklet.new`. */
+  protected constructor(
+    name: string,
+    options: { daemon?: boolean | undefined; mailbox?: MailboxOptions | undefined },
+  ) {
+    this.name = name;
+    this.inbox = new Inbox(this, options.mailbox);
+    if (!options.daemon) this.#adoptBy(current());
+    else daemons.add(this);
+    if (this.#parent === undefined) roots.add(this);
+    if (this.#parent === undefined) return;
+    Timeout.inherit(this.#parent, this);
+    this.locals = this.#parent.locals;
+  }
+
+  /** The tasklet that created it and waits for it; `undefined` for a daemon and outside of any. */
+  get parent(): Life | undefined {
+    return this.#parent;
+  }
+
+  /** The children that have not finished, oldest first. */
+  get children(): Life[] {
+    const children: Life[] = [];
+    for (let child = this.#youngest; child !== undefined; child = child.#older) children.push(child);
+    return children.reverse();
+  }
+
+  /** Where it is in its life. */
+  get status(): TaskletStatus {
+    switch (this.#phase) {
+      case "body":
+        if (this.#exit !== undefined) return "stopping";
+        return this.waits !== undefined ? "waiting" : "running";
+      case "children":
+        return this.#exit !== undefined || this.#failure !== undefined ? "stopping" : "waiting";
+      default:
+        return this.#phase;
+    }
+  }
+
+  /** Whether it has not finished; one that was abandoned has not, until its body ends. */
+  get alive(): boolean {
+    return this.#phase === "ready" || this.#phase === "body" || this.#phase === "children";
+  }
+
+  /** How many messages wait, and how many may. */
+  get mailbox(): MailboxView {
+    const inbox = this.inbox;
+    return {
+      get length() {
+        return inbox.length;
+      },
+      get capacity() {
+        return inbox.capacity;
+      },
+    };
+  }
+
+  /** Aborted with the `TaskletExit` when the tasklet is killed: pass it to `fetch` and its like. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#exit !== undefined) this.#controller.abort(this.#exit);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Yields this tasklet and all below it that have not finished, each with its level; parents before children. */
+  *tree(): Generator<[tasklet: Life, level: number]> {
+    const left: [Life, number][] = [[this, 0]];
+    for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      yield next;
+      for (let child = next[0].#youngest; child !== undefined; child = child.#older) {
+        left.push([child, next[1] + 1]);
+      }
+    }
+  }
+
+  /** The name with the id, such as `handle#12`. */
+  toString(): string {
+    return `${this.name}#${this.id}`;
+  }
+
+  /**
+   * Waits until the tasklet has finished. Any number may join, at any time.
+   *
+   * @param options.timeout Milliseconds to wait at most; the tasklet itself is not touched. @default {Infinity}
+   * @returns What the body returned.
+   * @throws {JoinError} If it failed or was killed; `cause` is what it threw, or its `TaskletExit`. Also, at once, if
+   * it cannot finish before the joiner: a tasklet joins itself, an ancestor, or one that waits for it.
+   * @throws {TimeoutError} If it has not finished in time.
+   */
+  join({ timeout = Infinity }: WaitOptions = {}): Promise<R> {
+    checkMs("join", "timeout", timeout);
+    this.#asked = true;
+    if (this.#released) return pass(() => this.#resultOrThrow());
+    const caller = current();
+    const cycle = caller === undefined ? undefined : cycleOf(caller, this, true);
+    if (cycle !== undefined) {
+      return pass(() => {
+        throw new JoinError(this, `Cannot join ${this}: it waits for the joiner: ${cycle}`);
+      });
+    }
+    const wait = new JoinWait<R>(caller, this, this.#joiners ??= new Set());
+    wait.begin(timeout);
+    return wait.promise;
+  }
+
+  /**
+   * Kills the tasklet and all below it. Promises cannot be preempted, so this is about wait points:
+   *
+   * - **Not started**: it never starts.
+   * - **At a wait point**: that wait rejects with `TaskletExit` now, and the waiter is gone from every queue.
+   * - **Elsewhere**: the next wait point rejects.
+   * - **Order**: children first, newest first.
+   * - **Cleanup**: after the first `TaskletExit`, `finally` blocks may wait for `grace` milliseconds; but `receive` and
+   *   `call` reject at once, so a loop that swallows the exit does not go on serving.
+   * - **Abandonment**: after `grace` every wait rejects, and whoever waits for the tasklet is released. This is
+   *   reported on stderr, and the tasklet stays in `tree()` until its body ends.
+   *
+   * From now on the mailbox refuses. Killing again is harmless, and can only shorten the grace.
+   *
+   * @returns A promise, itself a wait point, that resolves when cleanup has ended or was abandoned. A tasklet that
+   * kills itself or an ancestor meets its own `TaskletExit` there.
+   * @throws {RangeError} If `grace` is negative or not a number.
+   */
+  kill({ grace = GRACE }: KillOptions = {}): Promise<void> {
+    checkMs("kill", "grace", grace);
+    this.#killTree(grace, new TaskletExit(`${this} was killed`));
+    if (this.#released) return pass(() => {});
+    const caller = current();
+    // Lazily, because often nobody waits for it: then no deadline matters, and a tasklet that kills itself meets its
+    // exit at its next wait point.
+    return new LazyWait(() => {
+      if (this.#released) return pass(() => {});
+      const wait = new EndWait<void>(caller, this, this.#joiners ??= new Set());
+      if (wait.begin() && caller !== undefined && caller.#isBelow(this)) wait.abort(caller.#exit);
+      return wait.promise;
+    });
+  }
+
+  /**
+   * Says that somebody is going to join it: until disposed, its error counts as asked for.
+   *
+   * @ignore
+   */
+  expectJoin(): Disposable {
+    this.#asked = true;
+    this.#askers++;
+    return { [Symbol.dispose]: () => void this.#askers-- };
+  }
+
+  /**
+   * Joins it as a scope: it stands or falls with its children, and the caller with it.
+   *
+   * @ignore
+   */
+  async joinScope(): Promise<R> {
+    this.#isScope = true;
+    try {
+      return await this.join();
+    } catch (error) {
+      if (error instanceof JoinError && error.tasklet === this) throw this.#failure?.error ?? error;
+      // The deadline has passed, or the caller was killed: the scope goes too, and until it has gone, so do we wait.
+      if (this.#exit === undefined) {
+        this.#killTree(GRACE, new TaskletExit(`${this} was killed`, { cause: error }));
+      }
+      if (!this.#released) {
+        const wait = new EndWait(current(), this, this.#joiners ??= new Set(), true);
+        wait.begin();
+        await wait.promise;
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Whether nobody waits for it any more: it has finished, or was abandoned.
+   *
+   * @ignore
+   */
+  get isOver(): boolean {
+    return this.#released;
+  }
+
+  #isBelow(ancestor: Life): boolean {
+    let task = this as Life | undefined;
+    while (task !== undefined && task !== ancestor) task = task.#parent;
+    return task === ancestor;
+  }
+
+  /** Kills the tasklet and waits until its cleanup has ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  /**
+   * The error with which a wait must not begin.
+   *
+   * @ignore
+   */
+  refuse(serving: boolean): unknown {
+    if (this.#phase !== "body") return new TaskletExit(`${this} has finished`);
+    if (this.#exit === undefined || (this.#told > 0 && !serving && !this.#graceOver)) return undefined;
+    this.#told++;
+    return this.#exit;
+  }
+
+  /**
+   * Ends every wait under way because of a deadline.
+   *
+   * @ignore
+   */
+  expire(error: TimeoutError): void {
+    const waits: Wait[] = [];
+    for (let wait = this.waits; wait !== undefined; wait = wait.older) if (!wait.shielded) waits.push(wait);
+    for (const wait of waits) wait.abort(error);
+  }
+
+  get #exitedWell(): boolean {
+    return this.#exit === undefined && this.#failure === undefined;
+  }
+
+  // What ended it: `undefined` if its body returned.
+  get #end(): unknown {
+    return this.#failure !== undefined ? this.#failure.error : this.#exit;
+  }
+
+  #resultOrThrow(): R {
+    if (this.#exitedWell) return this.#result as R;
+    throw this.#joinError();
+  }
+
+  #joinError(): JoinError {
+    const abandoned = this.#graceOver;
+    const how = this.#failure !== undefined
+      ? "failed"
+      : abandoned
+      ? "was killed and abandoned"
+      : "was killed";
+    return new JoinError(this, `Cannot join ${this}: it ${how}`, { cause: this.#end, abandoned });
+  }
+
+  #adoptBy(creator: Life | undefined): void {
+    // Code that goes on in the name of a tasklet that has finished creates for the next one up that has not.
+    while (creator !== undefined && !creator.alive) creator = creator.#parent;
+    if (creator === undefined) return;
+    this.#link(creator);
+    creator.#unfinished++;
+  }
+
+  #link(parent: Life): void {
+    this.#parent = parent;
+    this.#older = parent.#youngest;
+    if (this.#older !== undefined) this.#older.#younger = this;
+    parent.#youngest = this;
+  }
+
+  #unlink(): void {
+    if (this.#older !== undefined) this.#older.#younger = this.#younger;
+    if (this.#younger !== undefined) this.#younger.#older = this.#older;
+    else if (this.#parent !== undefined) this.#parent.#youngest = this.#older;
+    this.#older = this.#younger = undefined;
+  }
+
+  /**
+   * Kills it when `signal` is aborted.
+   *
+   * @ignore
+   */
+  obey(signal: AbortSignal): void {
+    const kill = () =>
+      this.#killTree(
+        GRACE,
+        new TaskletExit(`${this} was killed: its signal was aborted`, { cause: signal.reason }),
+      );
+    if (signal.aborted) kill();
+    else this.#onSignal = onAbort(signal, kill);
+  }
+
+  #begin(): void {
+    if (this.#phase !== "ready") return;
+    const body = this.#body!;
+    this.#phase = "body";
+    this.#body = undefined;
+    let result: unknown;
+    try {
+      result = running.run(this, body);
+    } catch (error) {
+      return this.#bodyThrew(error);
+    }
+    if (!isThenable(result)) return this.#bodyReturned(result);
+    Promise.resolve(result).then((value) => this.#bodyReturned(value), (error) => this.#bodyThrew(error));
+  }
+
+  #bodyReturned(result: unknown): void {
+    this.#result = result as R;
+    this.#bodyEnded();
+  }
+
+  #bodyThrew(error: unknown): void {
+    if (this.#exit !== undefined && error === this.#exit) return this.#bodyEnded();
+    if (error instanceof TaskletExit && this.#failure === undefined) this.#exit ??= error;
+    else if (this.#failure === undefined) this.#failure = { error };
+    else if (!isDueTo(error, this.#failure.error)) report(`${this} failed again during its cleanup:`, error);
+    this.#bodyEnded();
+  }
+
+  // Nothing can be received, waited for or answered from here on; what the children do is all that is left.
+  #bodyEnded(): void {
+    this.#phase = "children";
+    this.#body = undefined;
+    while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
+    this.inbox.giveUp({ deferred: false, cause: this.#end });
+    if (!this.#exitedWell) {
+      const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
+      const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd - now());
+      for (const child of this.children.reverse()) {
+        if (child.#exit === undefined) child.#killTree(grace, exit);
+      }
+    }
+    this.#finishIfAlone();
+  }
+
+  #finishIfAlone(): void {
+    let task = this as Life | undefined;
+    while (task !== undefined && task.#phase === "children" && task.#unfinished === 0) {
+      const parent: Life | undefined = task.#parent;
+      task.#finish();
+      task = parent;
+    }
+  }
+
+  #finish(): void {
+    const parent = this.#parent;
+    this.#phase = this.#failure !== undefined ? "failed" : this.#exit !== undefined ? "killed" : "done";
+    Timeout.release(this);
+    const wasAbandoned = this.#released;
+    this.#release();
+    this.#unlink();
+    for (const child of this.children) { // abandoned, and not ended yet: they stay in the tree
+      child.#unlink();
+      child.#parent = undefined;
+      if (parent !== undefined) child.#link(parent);
+    }
+    if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
+    nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
+  }
+
+  // From here on nobody waits for it. Happens once, at its end or when it is abandoned.
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#graceTimer?.cancel();
+    this.#onSignal?.[Symbol.dispose]();
+    Timeout.release(this);
+    daemons.delete(this);
+    roots.delete(this);
+    this.#asked = this.#askers > 0;
+    this.inbox.giveUp({ deferred: true, cause: this.#end });
+    for (const monitor of this.#watching ?? []) Life.#unwatch(monitor);
+    for (const monitor of this.#monitors ?? []) {
+      Life.#unwatch(monitor);
+      if (monitor.tell(this.#end) === true) this.#asked = true;
+    }
+    for (const wait of [...this.#joiners ?? []]) {
+      if (wait.wantsResult) this.#asked = true;
+      if (wait.wantsResult && !this.#exitedWell) wait.fail(this.#joinError());
+      else wait.resume(wait.wantsResult ? this.#result : undefined);
+    }
+    this.#joiners = this.#monitors = this.#watching = undefined;
+    if (this.#parent !== undefined) {
+      this.#parent.#unfinished--;
+      // The error of a scope goes to whoever called it, who may catch it.
+      if (this.#parent.#isScope && this.#failure !== undefined && !this.#isScope) {
+        this.#asked = true;
+        this.#parent.#fail(this.#failure.error);
+      }
+    }
+  }
+
+  // Fails it from outside of its body. Whether the error counts: it is the first, and the tasklet has not finished.
+  #fail(error: unknown): boolean {
+    if (this.#released) return false;
+    this.#failure ??= { error };
+    this.#killTree(GRACE, new TaskletExit(`${this} was killed: it has failed`, { cause: error }));
+    return this.#failure.error === error;
+  }
+
+  #killTree(grace: number, exit: TaskletExit): void {
+    if (this.#released) return;
+    const end = now() + grace;
+    if (this.#graceTimer === undefined || end < this.#graceTimer.at) {
+      this.#graceTimer?.cancel();
+      this.#graceTimer = setTimer(end, () => this.#abandonTree(exit, grace));
+    }
+    // Parents come before children and older before newer, so the reverse is the order we want.
+    for (const task of [...this.#killed()].reverse()) task.#stop(exit, end);
+  }
+
+  *#killed(): Generator<Life> {
+    let tended = Infinity; // deeper levels are
+    for (const [task, level] of this.tree()) {
+      if (level > tended) continue;
+      tended = task.#tendsChildren && task.#phase === "body" ? level : Infinity;
+      yield task;
+    }
+  }
+
+  #stop(exit: TaskletExit, graceEnd: number): void {
+    if (this.#exit !== undefined || !this.alive) return;
+    this.#exit = exit;
+    this.#graceEnd = graceEnd;
+    Timeout.release(this); // from now on, the grace is what bounds its waits
+    this.inbox.close();
+    this.#controller?.abort(exit);
+    if (this.#phase === "ready") return this.#bodyEnded();
+    this.#meetExit();
+  }
+
+  #abandonTree(exit: TaskletExit, grace: number): void {
+    for (const [task] of [...this.tree()].reverse()) task.#abandon(exit, grace);
+  }
+
+  #abandon(exit: TaskletExit, grace: number): void {
+    if (this.#released) return;
+    this.#stop(exit, 0); // created during the cleanup
+    if (this.#phase === "body") {
+      this.#graceOver = true;
+      this.#meetExit();
+      this.#release();
+      report(`${this} was abandoned: its cleanup has not ended within ${grace} ms`);
+    }
+    const next = this.#phase === "body" ? this.#parent : this;
+    if (next !== undefined) next.#finishIfAlone();
+  }
+
+  #meetExit(): void {
+    while (this.waits !== undefined) {
+      this.#told++;
+      exits.add(this.waits.promise);
+      this.waits.abort(this.#exit);
+    }
+  }
+
+  static #start(task: Life, body: () => unknown): void {
+    if (!isAdopting) onFloatingRejection(Life.#adopt);
+    isAdopting = true;
+    task.#body = body;
+    if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
+  }
+
+  static #startAll(): void {
+    const list = starting;
+    starting = [];
+    for (const task of list) task.#begin();
+  }
+
+  static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
+    const task = current();
+    if (task === undefined) return false;
+    if (reason instanceof TaskletExit && task.inbox.isClosed) {
+      // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
+      if (exits.delete(promise)) task.#told--;
+      return true;
+    }
+    if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);
+    return true;
+  }
+
+  static #watch(monitor: Monitor): Disposable {
+    const { watched, watcher, tell } = monitor;
+    if (watched.#released) {
+      tell(watched.#end);
+    } else {
+      (watched.#monitors ??= new Set()).add(monitor);
+      if (watcher !== undefined) (watcher.#watching ??= new Set()).add(monitor);
+    }
+    return { [Symbol.dispose]: () => Life.#unwatch(monitor) };
+  }
+
+  static #unwatch(monitor: Monitor): void {
+    monitor.watched.#monitors?.delete(monitor);
+    if (monitor.watcher !== undefined) monitor.watcher.#watching?.delete(monitor);
+  }
+}
+
+interface Monitor {
+  readonly watched: Life;
+  readonly watcher: Life | undefined;
+  /** Whether the error is somebody's concern now. */
+  readonly tell: (error: unknown) => unknown;
+}
+
+function current(): Life | undefined {
+  return running.getStore() as Life | undefined;
+}
+
+function report(...what: unknown[]): void {
+  console.error(...what);
+}
+
+/** Whether `error` is `cause`, or tells of it. */
+function isDueTo(error: unknown, cause: unknown): boolean {
+  return error === cause || (error instanceof Error && error.cause === cause);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
+}
