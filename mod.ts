@@ -85,6 +85,7 @@ export {
   isDisconnect,
   LineTooLongError,
   type NetAddress,
+  type PaceOptions,
   printable,
   type ServeOptions,
   Server,

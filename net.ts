@@ -33,6 +33,7 @@ import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
 
 export { LineTooLongError } from "./lines.ts";
+export type { PaceOptions } from "./pace.ts";
 export {
   BufferedReader,
   BufferedStream,

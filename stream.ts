@@ -10,9 +10,10 @@
  */
 import { running } from "./context.ts";
 import { LineBuffer } from "./lines.ts";
-import { pass, suspend } from "./suspend.ts";
+import { Pace, type PaceOptions } from "./pace.ts";
+import { pass, sleep, suspend, waitFor } from "./suspend.ts";
 import { TelnetFilter } from "./telnet.ts";
-import { now, Timeout, TimeoutError } from "./timer.ts";
+import { checkMs, now, Timeout, TimeoutError } from "./timer.ts";
 import { TaskletExit, type WaitOptions } from "./wait.ts";
 
 /** What a {@linkcode BufferedStream} is laid over: a socket. */
@@ -47,6 +48,20 @@ export interface BufferedStreamOptions {
    * @default {false}
    */
   telnet?: boolean | undefined;
+  /**
+   * How fast lines are given to who reads them: so many at once, then so many a second. Those of a faster peer are not
+   * lost, they wait; beyond what the buffers of both sides hold, the peer waits with them.
+   *
+   * @default {as fast as they come}
+   */
+  linePace?: PaceOptions | undefined;
+  /**
+   * Milliseconds for which the peer may take nothing of what is being sent; then nothing more is sent, and whoever
+   * flushes gets a `TimeoutError`.
+   *
+   * @default {Infinity}
+   */
+  stallTimeout?: number | undefined;
 }
 
 /** How long the end of a stream may take. */
@@ -104,13 +119,15 @@ export class BufferedStream implements AsyncDisposable {
   /**
    * Lays buffers over `socket`, which from now on should be used through them alone.
    *
-   * @throws {RangeError} If `maxLineLength` or `maxBuffered` is not a positive integer or `Infinity`.
+   * @throws {RangeError} If an option makes no sense.
    */
   constructor(socket: ByteStream, options: BufferedStreamOptions = {}) {
-    const { maxLineLength = 65_536, maxBuffered = 1_048_576, telnet = false } = options;
+    const { maxLineLength = 65_536, maxBuffered = 1_048_576, telnet = false, stallTimeout = Infinity } =
+      options;
     this.#socket = socket;
-    this.writer = new BufferedWriter(socket, maxBuffered);
-    this.reader = new BufferedReader(socket, maxLineLength, telnet ? this.writer : undefined);
+    this.writer = new BufferedWriter(socket, maxBuffered, stallTimeout);
+    const pace = options.linePace === undefined ? undefined : new Pace(options.linePace);
+    this.reader = new BufferedReader(socket, maxLineLength, telnet ? this.writer : undefined, pace);
   }
 
   /**
@@ -174,13 +191,20 @@ export class BufferedReader {
   readonly #buffer: LineBuffer;
   readonly #filter: TelnetFilter | undefined;
   readonly #answers: BufferedWriter | undefined;
+  readonly #pace: Pace | undefined;
   #failure: { readonly error: unknown } | undefined;
   #isAdvancing = false; // a step of reading on is under way
   #readers = new Set<Waiting>(); // who wait for it
 
   /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
-  constructor(socket: ByteStream, maxLineLength: number, telnet: BufferedWriter | undefined) {
+  constructor(
+    socket: ByteStream,
+    maxLineLength: number,
+    telnet: BufferedWriter | undefined,
+    pace: Pace | undefined,
+  ) {
     this.#socket = socket;
+    this.#pace = pace;
     this.#buffer = new LineBuffer(maxLineLength);
     this.#answers = telnet;
     this.#filter = telnet === undefined ? undefined : new TelnetFilter();
@@ -193,12 +217,22 @@ export class BufferedReader {
    * @throws {LineTooLongError} Once the next line is longer than `maxLineLength` bytes, whether or not its end has come.
    */
   readLine(): Promise<string | null> {
+    if (this.#pace !== undefined) return this.#readLineAtPace(this.#pace);
     return this.#buffer.mustSplit ? this.#readLineSlowly() : pass(() => this.#buffer.takeLine()!);
   }
 
   async #readLineSlowly(): Promise<string | null> {
     while (this.#buffer.mustSplit) await this.#advance(() => this.#splitOrRead());
     return await pass(() => this.#buffer.takeLine()!);
+  }
+
+  // Nothing is taken before its time, so a kill meanwhile loses nothing.
+  async #readLineAtPace(pace: Pace): Promise<string | null> {
+    const delay = pace.delay(now());
+    if (delay > 0) await sleep(delay);
+    const line = await this.#readLineSlowly();
+    if (line !== null) pace.count(now());
+    return line;
   }
 
   /** Reads lines until the end; `break` leaves the rest for later. */
@@ -323,6 +357,7 @@ interface Flush extends Waiting {
 export class BufferedWriter {
   readonly #socket: ByteStream;
   readonly #maxBuffered: number;
+  readonly #stallTimeout: number;
   // What is queued: bytes, then text that is not encoded yet. Text is counted as if each character took three bytes,
   // and encoded to know better only when that would be too much.
   #parts: Uint8Array[] = [];
@@ -336,7 +371,8 @@ export class BufferedWriter {
   #failure: { readonly error: unknown } | undefined;
 
   /** Use {@linkcode BufferedStream}. */
-  constructor(socket: ByteStream, maxBuffered: number) {
+  constructor(socket: ByteStream, maxBuffered: number, stallTimeout: number) {
+    checkMs("create buffered stream", "stallTimeout", stallTimeout);
     if (!(maxBuffered === Infinity || Number.isSafeInteger(maxBuffered)) || maxBuffered < 1) {
       throw new RangeError(
         `Cannot create buffered stream: "maxBuffered" must be a positive integer, got ${maxBuffered}`,
@@ -344,6 +380,7 @@ export class BufferedWriter {
     }
     this.#socket = socket;
     this.#maxBuffered = maxBuffered;
+    this.#stallTimeout = stallTimeout;
   }
 
   /** Whether the peer has gone, so that what was queued is lost. */
@@ -435,7 +472,7 @@ export class BufferedWriter {
         let bytes = this.#take();
         while (bytes.length > 0) {
           this.#stalledSince = now();
-          const n = await this.#socket.writeSome(bytes);
+          const n = await this.#writeSome(bytes);
           bytes = bytes.subarray(n);
           this.#sending -= n;
           this.#sent += n;
@@ -452,6 +489,12 @@ export class BufferedWriter {
     } finally {
       this.#isSending = false;
     }
+  }
+
+  #writeSome(bytes: Uint8Array): Promise<number> {
+    const written = this.#socket.writeSome(bytes);
+    if (this.#stallTimeout === Infinity) return written;
+    return waitFor(written, this.#stallTimeout, "for a socket to take bytes");
   }
 
   #endFlushes(): void {
