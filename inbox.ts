@@ -31,7 +31,7 @@ export class Inbox {
   readonly #owner: Waiter;
   // Invariant: while a receiver waits, nothing it would take is queued. (tasklet_receive_test: "hands over directly")
   #mailbox: Mailbox<AnyMessage> | undefined;
-  #receivers: ReceiveWait | undefined; // oldest first, down the line by `next`
+  #receivers: Recipient | undefined; // oldest first, down the line by `next`
   #calls: CallWait | undefined; // newest first, down the line by `earlier`
   #isClosed = false;
   #cause: unknown; // why its owner came to its end
@@ -102,7 +102,7 @@ export class Inbox {
   /** Promises the next message. */
   receiveOne(classes: Classes, timeout: number = Infinity): Promise<AnyMessage> {
     checkMs("receive", "timeout", timeout);
-    const message = this.#take(classes);
+    const message = this.take(classes);
     if (message !== undefined) return ready(message, this.#owner);
     return this.#wait(new MessageWait(this.#owner, this, classes), timeout);
   }
@@ -116,7 +116,7 @@ export class Inbox {
   /** The next message for `reception`, as an iterator gives it. */
   next(reception: Reception): Promise<IteratorResult<AnyMessage>> {
     if (reception.last !== undefined) this.#forget(reception.last);
-    reception.last = this.#take(reception.classes);
+    reception.last = this.take(reception.classes);
     if (reception.last !== undefined) return ready({ done: false, value: reception.last }, this.#owner);
     return this.#wait(new ReceptionWait(this.#owner, this, reception), reception.timeout);
   }
@@ -136,30 +136,48 @@ export class Inbox {
     return iterator;
   }
 
-  // Once closed, nothing is taken: `#wait` then rejects with the reason.
-  #take(classes: Classes): AnyMessage | undefined {
+  /** Takes the next message that is queued. Once closed, there is none: a wait then rejects with the reason. */
+  take(classes: Classes): AnyMessage | undefined {
     if (this.#isClosed) return undefined;
     return classes === undefined ? this.#mailbox?.take() : this.#mailbox?.takeOf(classes);
   }
 
   #wait<T>(wait: ReceiveWait<T>, timeout: number): Promise<T> {
-    if (wait.begin(timeout)) {
-      let link: { next: ReceiveWait | undefined } | undefined = this.#receivers;
-      if (link === undefined) this.#receivers = wait;
-      else {
-        while (link.next !== undefined) link = link.next;
-        link.next = wait;
-      }
-    }
+    if (wait.begin(timeout)) this.#join(wait);
     return wait.promise;
   }
 
+  /**
+   * Hands the next message to `hand`, for a wait that other things can end too. Call it when `take` gave nothing.
+   *
+   * @returns What ends that, if no message has come.
+   */
+  subscribe(classes: Classes, hand: (message: AnyMessage) => void): () => void {
+    const recipient: Recipient = {
+      next: undefined,
+      takes: (message) => isOf(message, classes),
+      hand: (message) => {
+        this.leave(recipient);
+        hand(message);
+      },
+    };
+    this.#join(recipient);
+    return () => this.leave(recipient);
+  }
+
+  #join(recipient: Recipient): void {
+    let last = this.#receivers;
+    if (last === undefined) return void (this.#receivers = recipient);
+    while (last.next !== undefined) last = last.next;
+    last.next = recipient;
+  }
+
   /** Takes a waiting receiver out of the line. */
-  leave(wait: ReceiveWait): void {
-    if (this.#receivers === wait) return void (this.#receivers = wait.next);
+  leave(recipient: Recipient): void {
+    if (this.#receivers === recipient) return void (this.#receivers = recipient.next);
     let previous = this.#receivers;
-    while (previous !== undefined && previous.next !== wait) previous = previous.next;
-    if (previous !== undefined) previous.next = wait.next;
+    while (previous !== undefined && previous.next !== recipient) previous = previous.next;
+    if (previous !== undefined) previous.next = recipient.next;
   }
 
   #forget(message: AnyMessage): void {
@@ -276,10 +294,19 @@ export class Inbox {
   }
 }
 
+/** Who stands in the line of receivers. */
+interface Recipient {
+  /** The one behind. */
+  next: Recipient | undefined;
+  /** Whether it wants `message`. */
+  takes(message: AnyMessage): boolean;
+  /** Gives it `message`, with which it leaves the line. */
+  hand(message: AnyMessage): void;
+}
+
 /** A wait for a message. */
-abstract class ReceiveWait<T = unknown> extends Wait<T> {
-  /** The receiver behind this one. */
-  next: ReceiveWait | undefined;
+abstract class ReceiveWait<T = unknown> extends Wait<T> implements Recipient {
+  next: Recipient | undefined;
   readonly #inbox: Inbox;
   readonly #classes: Classes;
 
@@ -300,7 +327,7 @@ abstract class ReceiveWait<T = unknown> extends Wait<T> {
   }
 
   takes(message: AnyMessage): boolean {
-    return this.#classes === undefined || includes(this.#classes, message.constructor as MessageConstructor);
+    return isOf(message, this.#classes);
   }
 
   abstract hand(message: AnyMessage): void;
@@ -359,6 +386,10 @@ class Reception implements AsyncIterableIterator<AnyMessage> {
   [Symbol.asyncIterator](): this {
     return this;
   }
+}
+
+function isOf(message: AnyMessage, classes: Classes): boolean {
+  return classes === undefined || includes(classes, message.constructor as MessageConstructor);
 }
 
 /** A wait for a reply. */

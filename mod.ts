@@ -22,6 +22,7 @@
  *
  * - {@linkcode Tasklet}: async functions with an identity, a mailbox, an owner and an end.
  * - {@linkcode Message}: what they send each other, checked by the compiler.
+ * - {@linkcode Channel}, {@linkcode select}: values handed from tasklet to tasklet, and one of several taken.
  * - {@linkcode Timeout}: deadlines for all that a tasklet waits for.
  * - {@linkcode Supervisor}: who starts others again when they fail.
  * - {@linkcode Server}, {@linkcode BufferedStream}: a tasklet for each connection, and lines to talk in.
@@ -62,6 +63,18 @@ export {
   type TaskletStatus,
   type WaitOptions,
 } from "./tasklet.ts";
+export {
+  after,
+  Channel,
+  ChannelClosedError,
+  type ChannelStats,
+  messages,
+  select,
+  type Selected,
+  type Source,
+  type Sources,
+  type Taker,
+} from "./channel.ts";
 export {
   type Backoff,
   type Child,

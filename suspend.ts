@@ -8,7 +8,7 @@
  */
 import { running } from "./context.ts";
 import { checkMs } from "./timer.ts";
-import { exits, onTurn, ready, readyError, Wait, type Waiter } from "./wait.ts";
+import { onTurn, ready, readyError, refused, Wait, type Waiter } from "./wait.ts";
 
 function waiter(): Waiter | undefined {
   return running.getStore() as Waiter | undefined;
@@ -212,12 +212,8 @@ function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] {
  */
 export function pass<T>(take: () => T): Promise<T> {
   const owner = waiter();
-  const refusal = owner?.refuse(false);
-  if (refusal !== undefined) {
-    const promise = readyError(refusal, owner);
-    exits.add(promise);
-    return promise;
-  }
+  const refusal = refused(owner, false);
+  if (refusal !== undefined) return refusal;
   try {
     return ready(take(), owner);
   } catch (error) {

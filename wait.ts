@@ -85,6 +85,15 @@ export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
   return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value), owner)) : Promise.resolve(value);
 }
 
+/** The rejected promise of what `owner` must not even begin, if that is so; `serving` as {@linkcode Wait.serving}. */
+export function refused(owner: Waiter | undefined, serving: boolean): Promise<never> | undefined {
+  const refusal = owner?.refuse(serving);
+  if (refusal === undefined) return undefined;
+  const promise = readyError(refusal, owner);
+  exits.add(promise);
+  return promise;
+}
+
 /**
  * Ends the waits of a tasklet that is killed.
  *

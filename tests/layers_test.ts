@@ -42,6 +42,8 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
+  "select.ts": ["context.ts", "inbox.ts types", "life.ts types", "message.ts types", "timer.ts", "wait.ts"],
+  "channel.ts": ["context.ts", "mailbox.ts", "select.ts", "timer.ts", "wait.ts"],
   "supervisor.ts": [
     "context.ts",
     "inbox.ts",
@@ -73,7 +75,7 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
-  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "supervisor.ts", "net.ts"],
+  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "channel.ts", "supervisor.ts", "net.ts"],
 };
 
 /** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */

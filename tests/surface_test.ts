@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import * as mod from "../mod.ts";
+import * as channel from "../channel.ts";
 import * as local from "../local.ts";
 import * as message from "../message.ts";
 import * as net from "../net.ts";
@@ -13,6 +14,7 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
   [local, ["TaskLocal"]],
   [timer, ["Timeout", "TimeoutError"]],
   [tasklet, ["Tasklet", "dispatch", "quit", "JoinError", "TaskletExit", "MSG_DOWN"]],
+  [channel, ["Channel", "ChannelClosedError", "select", "messages", "after"]],
   [supervisor, ["Supervisor", "SupervisorError"]],
   [net, [
     "Server",

@@ -1,0 +1,769 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { setImmediate } from "node:timers";
+import v8 from "node:v8";
+import vm from "node:vm";
+import { Channel, ChannelClosedError } from "../channel.ts";
+import { JoinError, Tasklet, TaskletExit, TimeoutError } from "../tasklet.ts";
+import { virtualTime } from "../testing.ts";
+import { Timeout, timerCount } from "../timer.ts";
+import { catchReports } from "./reports.ts";
+
+const MIB = 2 ** 20;
+
+// ------------------------------------------------------------------------------------------------
+// new Channel()
+
+Deno.test("new Channel() is empty, open, and without capacity by default", () => {
+  const { capacity, closed, balance, hasSender, hasReceiver, stats } = new Channel();
+  assertEquals({ capacity, closed, balance, hasSender, hasReceiver }, {
+    capacity: 0,
+    closed: false,
+    balance: 0,
+    hasSender: false,
+    hasReceiver: false,
+  });
+  assertEquals(stats, { sent: 0, received: 0, largestBalance: 0, smallestBalance: 0 });
+  assertEquals([new Channel(3).capacity, new Channel(Infinity).capacity], [3, Infinity]);
+});
+
+Deno.test("new Channel() refuses a capacity that is no integer of 0 or more, naming it", () => {
+  const bad: unknown[] = [-1, 0.5, NaN, -Infinity, 2 ** 53, "3", null, {}];
+  const log = bad.map((capacity) => assertThrows(() => new Channel(capacity as number), RangeError).message);
+  const why = `Cannot create channel: "capacity" must be an integer, 0 or more, got `;
+  assertEquals(log, bad.map((capacity) => why + capacity));
+});
+
+// ------------------------------------------------------------------------------------------------
+// Channel.send() and receive()
+
+Deno.test("Channel.send() without capacity resolves only when a receiver has taken the value", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const log: string[] = [];
+  const sender = Tasklet.new(async () => {
+    for (const n of [1, 2]) {
+      await channel.send(n);
+      log.push(`sent ${n}`);
+    }
+  })();
+  await Tasklet.sleep(10);
+  log.push(`status ${sender.status}`);
+  for (let i = 0; i < 2; i++) {
+    log.push(`received ${await channel.receive()}`);
+    await Tasklet.sleep(10);
+  }
+  await sender.join();
+  assertEquals(log, ["status waiting", "sent 1", "received 1", "sent 2", "received 2"]);
+});
+
+Deno.test("Channel.receive() waits for its sender", async () => {
+  await using time = virtualTime();
+  const channel = new Channel<string>();
+  const task = Tasklet.new(async () => [await channel.receive(), time.now])();
+  await Tasklet.sleep(10);
+  await channel.send("late");
+  assertEquals(await task.join(), ["late", 10]);
+});
+
+Deno.test("Channel.send() and receive() of one tasklet to another, in order", async () => {
+  const channel = new Channel<number>();
+  const received: number[] = [];
+  const sender = Tasklet.new(async () => {
+    for (let i = 0; i < 3; i++) await channel.send(i);
+  })();
+  const receiver = Tasklet.new(async () => {
+    while (true) received.push(await channel.receive());
+  })();
+  await sender.join();
+  await receiver.kill();
+  assertEquals(received, [0, 1, 2]);
+});
+
+Deno.test("Channel: Order: values leave as they came, and senders and receivers are served as they came", async () => {
+  await using _ = virtualTime();
+  for (const capacity of [0, 1, 2, 5, 9]) {
+    const channel = new Channel<number>(capacity);
+    const sent: number[] = [];
+    const received: string[] = [];
+    const send = (n: number) => channel.send(n).then(() => sent.push(n));
+    const receive = (who: string) => channel.receive().then((n) => received.push(`${who} ${n}`));
+    const sends = [0, 1, 2, 3, 4].map(send);
+    const receives = ["a", "b", "c", "d", "e", "f", "g"].map(receive);
+    await Promise.all([...sends, send(5), send(6), ...receives]);
+    assertEquals([capacity, sent], [capacity, [0, 1, 2, 3, 4, 5, 6]]);
+    assertEquals(received, ["a 0", "b 1", "c 2", "d 3", "e 4", "f 5", "g 6"]);
+  }
+});
+
+Deno.test("Channel: Backpressure: a sender waits while the buffer is full, and goes on when a place is free", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>(2);
+  const log: string[] = [];
+  const sender = Tasklet.new(async () => {
+    for (let i = 0; i < 5; i++) {
+      await channel.send(i);
+      log.push(`sent ${i}`);
+    }
+  })();
+  await Tasklet.sleep(1);
+  for (let i = 0; i < 3; i++) {
+    log.push(`received ${await channel.receive()}`);
+    await Tasklet.sleep(1);
+  }
+  await sender.join();
+  assertEquals(log, [
+    "sent 0",
+    "sent 1",
+    "sent 2",
+    "received 0",
+    "sent 3",
+    "received 1",
+    "sent 4",
+    "received 2",
+  ]);
+});
+
+Deno.test("Channel of capacity Infinity takes whatever comes", async () => {
+  const channel = new Channel<number>(Infinity);
+  for (let i = 0; i < 10_000; i++) await channel.send(i);
+  assertEquals([channel.balance, channel.hasSender, await channel.receive()], [10_000, false, 0]);
+});
+
+Deno.test("Channel.send() and receive() need no tasklet", async () => {
+  const channel = new Channel<number>();
+  const received = channel.receive();
+  await channel.send(1);
+  const sent = channel.send(2);
+  assertEquals([await received, await channel.receive(), await sent], [1, 2, undefined]);
+});
+
+Deno.test("Channel.send() takes any value, undefined too", async () => {
+  const values = [undefined, null, NaN, 0, "", [], new Error("a value"), Symbol.iterator];
+  const channel = new Channel<unknown>(1);
+  for (const value of values) {
+    await channel.send(value);
+    assertStrictEquals(await channel.receive(), value);
+    await channel.send(value);
+    assertStrictEquals(channel.tryReceive()?.value, value);
+  }
+});
+
+Deno.test("Channel.receive() ends in time or with TimeoutError, and loses nothing", async () => {
+  await using time = virtualTime();
+  const channel = new Channel<number>();
+  const later = Tasklet.later(10, () => channel.send(10))();
+  assertEquals(await channel.receive({ timeout: 20 }), 10);
+  await later.join();
+
+  const tooLate = Tasklet.later(20, () => channel.send(20))();
+  const error = await assertRejects(() => channel.receive({ timeout: 10 }), TimeoutError);
+  assertEquals(error.message, "Timed out after 10 ms: waiting for a value of a channel");
+  assertEquals([time.now, channel.balance], [20, 0]);
+  assertEquals([await channel.receive(), time.now], [20, 30]);
+  await tooLate.join();
+  assertEquals(timerCount(), 0);
+});
+
+Deno.test("Channel.send() ends in time or with TimeoutError, and then its value is not received", async () => {
+  await using time = virtualTime();
+  const channel = new Channel<number>();
+  const later = Tasklet.later(10, () => channel.receive())();
+  await channel.send(10, { timeout: 20 });
+  assertEquals(await later.join(), 10);
+
+  const tooLate = Tasklet.later(20, () => channel.receive({ timeout: 5 }))();
+  const error = await assertRejects(() => channel.send(20, { timeout: 10 }), TimeoutError);
+  assertEquals(error.message, "Timed out after 10 ms: waiting for a channel to take a value");
+  assertEquals([time.now, channel.balance], [20, 0]);
+  const { cause } = await assertRejects(() => tooLate.join(), JoinError);
+  assert(cause instanceof TimeoutError);
+  assertEquals([channel.stats.sent, timerCount()], [1, 0]);
+});
+
+Deno.test("Channel.send() and receive() refuse a timeout that is no duration", () => {
+  const channel = new Channel<number>();
+  const why = (what: string) =>
+    `Cannot ${what}: "timeout" must be a number of milliseconds, 0 or more, got -1`;
+  assertThrows(() => channel.send(1, { timeout: -1 }), RangeError, why("send"));
+  assertThrows(() => channel.sendError(1, { timeout: -1 }), RangeError, why("send"));
+  assertThrows(() => channel.receive({ timeout: -1 }), RangeError, why("receive"));
+  assertEquals(channel.balance, 0);
+});
+
+Deno.test("Channel: Ready is ready: neither a deadline that has passed nor a timeout of 0 fails it", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>(1);
+  const task = Tasklet.new(async () => {
+    using _ = Timeout.push(0);
+    await channel.send(1);
+    await assertRejects(() => channel.send(2), TimeoutError, "the deadline has passed");
+    const log = [await channel.receive({ timeout: 0 })];
+    await assertRejects(() => channel.receive(), TimeoutError, "the deadline has passed");
+    await channel.send(3, { timeout: 0 });
+    for await (const value of channel) {
+      log.push(value);
+      break;
+    }
+    return log;
+  })();
+  assertEquals([await task.join(), channel.balance], [[1, 3], 0]);
+});
+
+Deno.test("Channel.send() and receive() end by the deadline of their tasklet", async () => {
+  await using time = virtualTime();
+  const [full, empty] = [new Channel<number>(), new Channel<number>()];
+  const task = Tasklet.new(async () => {
+    using _ = Timeout.push(10);
+    return await Promise.all([
+      full.send(1).catch((error) => error.name),
+      empty.receive().catch((error) => error.name),
+      empty[Symbol.asyncIterator]().next().catch((error) => error.name),
+    ]);
+  })();
+  assertEquals([await task.join(), time.now], [["TimeoutError", "TimeoutError", "TimeoutError"], 10]);
+  assertEquals([full.balance, empty.balance], [0, 0]);
+});
+
+// ------------------------------------------------------------------------------------------------
+// Exactly once, and kill
+
+Deno.test("Channel: Exactly once: who is killed or times out takes nothing, and gives nothing", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const receivers = [0, 1, 2].map((i) =>
+    Tasklet.new(() => channel.receive(i === 1 ? { timeout: 10 } : {}).then((n) => [i, n]))()
+  );
+  await Tasklet.sleep(15);
+  await receivers[0]!.kill();
+  await channel.send(1);
+  assertEquals(await receivers[2]!.join(), [2, 1]);
+  await Tasklet.joinAll(receivers);
+
+  const senders = [0, 1, 2].map((i) => Tasklet.new(() => channel.send(i, i === 1 ? { timeout: 10 } : {}))());
+  await Tasklet.sleep(15);
+  await senders[0]!.kill();
+  assertEquals([channel.balance, await channel.receive(), channel.balance], [1, 2, 0]);
+  await Tasklet.joinAll(senders);
+});
+
+Deno.test("Channel: Exactly once: what was handed over when the kill came counts as received", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const log: unknown[] = [];
+  const receiver = Tasklet.new(async () => {
+    log.push(await channel.receive());
+    await channel.receive();
+  })();
+  await Tasklet.sleep(1);
+  const sent = channel.send(1);
+  const killed = receiver.kill();
+  await Promise.all([sent, killed]);
+  assertEquals([log, channel.balance, channel.stats.received], [[1], 0, 1]);
+});
+
+Deno.test("Channel: Exactly once: nothing is lost by a kill of those whose turn is yet to come", async () => {
+  // More than 256 deliveries in one turn, so that those behind are held back.
+  const channel = new Channel<number>();
+  const taken: number[] = [];
+  const tasks = Array.from({ length: 600 }, () =>
+    Tasklet.new(async () => {
+      taken.push(await channel.receive());
+      await Tasklet.sleep(0);
+    })());
+  for (let i = 0; i < 4; i++) await Tasklet.yield();
+  assertEquals(channel.balance, -600);
+  for (let n = 0; n < 600; n++) assert(channel.trySend(n));
+  await Promise.all(tasks.map((task) => task.kill()));
+  assertEquals(taken, tasks.map((_, n) => n));
+  assert(tasks.every((task) => task.status === "killed"));
+});
+
+Deno.test("Channel: Kill: a tasklet that is killed elsewhere meets its exit at the channel, ready or not", async () => {
+  await using _ = virtualTime();
+  const log: unknown[] = [];
+  const outcome = (wait: Promise<unknown>) => wait.catch((error) => error instanceof TaskletExit);
+  for (const what of ["send", "sendError", "receive", "next", "send closed", "receive closed"]) {
+    const channel = new Channel<number>(2);
+    channel.trySend(1);
+    if (what.endsWith("closed")) channel.close();
+    const operation = {
+      send: () => channel.send(2),
+      sendError: () => channel.sendError(2),
+      receive: () => channel.receive(),
+      next: () => channel[Symbol.asyncIterator]().next(),
+    }[what.split(" ")[0]!]!;
+    const task = Tasklet.new(async () => {
+      void Tasklet.current()!.kill();
+      log.push([what, await outcome(operation()), channel.balance]);
+    })();
+    await assertRejects(() => task.join(), JoinError);
+  }
+  assertEquals(log, [
+    ["send", true, 1],
+    ["sendError", true, 1],
+    ["receive", true, 1],
+    ["next", true, 1],
+    ["send closed", true, 1],
+    ["receive closed", true, 1],
+  ]);
+});
+
+Deno.test("Channel: Kill: the cleanup may send and receive, but a loop that swallows the exit ends", async () => {
+  await using _ = virtualTime();
+  const [jobs, done] = [new Channel<number>(5), new Channel<string>(5)];
+  const log: unknown[] = [];
+  const task = Tasklet.new(async () => {
+    try {
+      for await (const job of jobs) {
+        log.push(job);
+        await Tasklet.sleep(10).catch(() => log.push("swallowed"));
+      }
+    } finally {
+      await done.send("cleaned up");
+      log.push(await done.receive());
+    }
+  })();
+  for (const job of [1, 2, 3]) jobs.trySend(job);
+  await Tasklet.sleep(5);
+  await task.kill();
+  assertEquals([log, jobs.balance, task.status], [[1, "swallowed", "cleaned up"], 2, "killed"]);
+});
+
+// ------------------------------------------------------------------------------------------------
+// Channel.trySend() and tryReceive()
+
+Deno.test("Channel.trySend() sends to who waits, or where there is room, and never waits", async () => {
+  const channel = new Channel<number>(1);
+  const received = [channel.receive(), channel.receive()];
+  const log = [1, 2, 3, 4].map((n) => channel.trySend(n));
+  channel.tryReceive();
+  channel.close();
+  log.push(channel.trySend(5));
+  assertEquals([log, await Promise.all(received)], [[true, true, true, false, false], [1, 2]]);
+  assertEquals(new Channel<number>().trySend(1), false);
+});
+
+Deno.test("Channel.tryReceive() takes what is buffered, then from who waits, and never waits", async () => {
+  const channel = new Channel<number | undefined>(1);
+  const sent = [1, undefined, 3].map((n) => channel.send(n));
+  const log = [1, 2, 3, 4].map(() => channel.tryReceive());
+  await Promise.all(sent);
+  assertEquals(log, [{ value: 1 }, { value: undefined }, { value: 3 }, undefined]);
+  channel.trySend(5);
+  channel.close();
+  assertEquals([channel.tryReceive(), channel.tryReceive()], [{ value: 5 }, undefined]);
+});
+
+Deno.test("Channel.tryReceive() from a waiting sender without capacity lets it go on", async () => {
+  const channel = new Channel<number>();
+  const sent = channel.send(1);
+  assertEquals([channel.tryReceive(), channel.tryReceive(), await sent], [
+    { value: 1 },
+    undefined,
+    undefined,
+  ]);
+});
+
+// ------------------------------------------------------------------------------------------------
+// Channel.sendError()
+
+Deno.test("Channel: Failure: an error takes its place among the values, and the channel goes on", async () => {
+  for (const capacity of [0, 1, 4]) {
+    const channel = new Channel<number>(capacity);
+    const errors = [new Error("second"), "a text", undefined];
+    const sent = [channel.send(1), ...errors.map((error) => channel.sendError(error)), channel.send(5)];
+    const log: unknown[] = [];
+    for (let i = 0; i < 5; i++) log.push(await channel.receive().catch((error) => ["thrown", error]));
+    await Promise.all(sent);
+    assertEquals(log, [1, ...errors.map((error) => ["thrown", error]), 5]);
+    assertEquals([channel.stats.sent, channel.stats.received], [5, 5]);
+  }
+});
+
+Deno.test("Channel.sendError() is thrown to whoever waits: a receiver, a loop, and tryReceive()", async () => {
+  const channel = new Channel<number>();
+  const error = new Error("sent");
+  const receiver = channel.receive();
+  const loop = (async () => {
+    for await (const _ of channel);
+  })();
+  await Promise.all([
+    channel.sendError(error),
+    channel.sendError(error),
+    ...[receiver, loop].map((each) => assertRejects(() => each, Error, "sent")),
+  ]);
+  const sent = channel.sendError(error);
+  assertStrictEquals(assertThrows(() => channel.tryReceive()), error);
+  await sent;
+  assertEquals([channel.balance, channel.closed], [0, false]);
+});
+
+Deno.test("Channel.sendError() is a wait like send(): it times out, and is refused by a closed channel", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  await assertRejects(() => channel.sendError(new Error("sent"), { timeout: 10 }), TimeoutError);
+  assertEquals(channel.tryReceive(), undefined);
+  channel.close();
+  await assertRejects(() => channel.sendError(new Error("sent")), ChannelClosedError);
+});
+
+Deno.test("Channel.sendError() to a tasklet that does not catch it fails that tasklet", async () => {
+  const channel = new Channel<number>();
+  const task = Tasklet.new(() => channel.receive())();
+  const error = new Error("sent");
+  await channel.sendError(error);
+  assertStrictEquals((await assertRejects(() => task.join(), JoinError)).cause, error);
+});
+
+// ------------------------------------------------------------------------------------------------
+// Iteration
+
+Deno.test("Channel: for await takes values until the channel is closed and drained", async () => {
+  await using _ = virtualTime();
+  for (const capacity of [0, 2]) {
+    const channel = new Channel<number>(capacity);
+    const task = Tasklet.new(async () => {
+      const log: number[] = [];
+      for await (const value of channel) log.push(value);
+      return log;
+    })();
+    for (let i = 0; i < 5; i++) await channel.send(i);
+    channel.close();
+    assertEquals(await task.join(), [0, 1, 2, 3, 4]);
+  }
+});
+
+Deno.test("Channel: for await of several loops shares the values, and close() ends them all", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const loops = ["a", "b", "c"].map((name) =>
+    Tasklet.new(async () => {
+      const log: string[] = [];
+      for await (const value of channel) log.push(name + value);
+      return log;
+    })()
+  );
+  await Tasklet.sleep(1);
+  for (let i = 0; i < 7; i++) await channel.send(i);
+  await Tasklet.sleep(1);
+  assertEquals(channel.balance, -3);
+  channel.close();
+  const results = await Tasklet.joinAll(loops) as string[][];
+  assertEquals(results, [["a0", "a3", "a6"], ["b1", "b4"], ["c2", "c5"]]);
+});
+
+Deno.test("Channel: for await that is left by break or by a sent error leaves the rest to others", async () => {
+  const channel = new Channel<number>(9);
+  for (const n of [1, 2, 3]) channel.trySend(n);
+  await channel.sendError(new Error("sent"));
+  for (const n of [4, 5]) channel.trySend(n);
+  channel.close();
+  const log: unknown[] = [];
+  for await (const n of channel) {
+    log.push(n);
+    if (n === 2) break;
+  }
+  await assertRejects(
+    async () => {
+      for await (const n of channel) log.push(n);
+    },
+    Error,
+    "sent",
+  );
+  for await (const n of channel) log.push(n);
+  for await (const n of channel) log.push(n);
+  assertEquals(log, [1, 2, 3, 4, 5]);
+});
+
+Deno.test("Channel: for await belongs to the tasklet that asks for the next value", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const iterator = channel[Symbol.asyncIterator]();
+  assertStrictEquals(iterator[Symbol.asyncIterator](), iterator);
+  const task = Tasklet.new(() => iterator.next())();
+  await Tasklet.sleep(1);
+  assertEquals([task.status, channel.balance], ["waiting", -1]);
+  await task.kill();
+  assertEquals(channel.balance, 0);
+  const next = iterator.next();
+  await channel.send(1);
+  assertEquals(await next, { done: false, value: 1 });
+  assertEquals(await iterator.return!(), { done: true, value: undefined });
+});
+
+// ------------------------------------------------------------------------------------------------
+// Channel.close()
+
+Deno.test("Channel: Closing: what is buffered can still be received, what waits to be sent is not taken", async () => {
+  const channel = new Channel<number>(2);
+  const sent = [1, 2, 3, 4].map((n) => channel.send(n).then(() => n, (error) => error));
+  channel.close();
+  const results = await Promise.all(sent);
+  assertEquals(results.slice(0, 2), [1, 2]);
+  for (const error of results.slice(2)) {
+    assert(error instanceof ChannelClosedError);
+    assertEquals([error.name, error.message], ["ChannelClosedError", "Cannot send: the channel is closed"]);
+    assert(error.channel === channel);
+  }
+  assertEquals([await channel.receive(), channel.tryReceive(), channel.closed], [1, { value: 2 }, true]);
+  const error = await assertRejects(() => channel.receive(), ChannelClosedError);
+  assertEquals(error.message, "Cannot receive: the channel is closed, and nothing is left");
+  assertEquals([channel.tryReceive(), channel.balance], [undefined, 0]);
+});
+
+Deno.test("Channel: Closing: waiting receivers end with ChannelClosedError, loops just end", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>(2);
+  const log: string[] = [];
+  const waits = [
+    channel.receive().catch((error) => log.push(error.name)),
+    (async () => {
+      for await (const _ of channel);
+      log.push("loop ended");
+    })(),
+    channel.receive({ timeout: 1000 }).catch((error) => log.push(error.name)),
+  ];
+  assertEquals(channel.balance, -3);
+  channel.close();
+  assertEquals(channel.balance, 0);
+  await Promise.all(waits);
+  assertEquals(log.toSorted(), ["ChannelClosedError", "ChannelClosedError", "loop ended"]);
+  assertEquals(timerCount(), 0);
+});
+
+Deno.test("Channel: Closing: what is sent afterwards is refused", async () => {
+  const channel = new Channel<number>(2);
+  channel.close();
+  await assertRejects(() => channel.send(1), ChannelClosedError);
+  assertEquals([channel.trySend(1), channel.balance, channel.stats.sent], [false, 0, 0]);
+});
+
+Deno.test("Channel.close() twice is harmless, and so is the end of a using", async () => {
+  const channel = new Channel<number>(1);
+  {
+    using scoped = channel;
+    scoped.trySend(1);
+    scoped.close();
+  }
+  channel.close();
+  assertEquals([channel.closed, await channel.receive()], [true, 1]);
+});
+
+Deno.test("Channel.close() at a rejection that nobody awaits fails the tasklet that waited, nobody else", async () => {
+  await using _ = virtualTime();
+  using reports = catchReports();
+  const channel = new Channel<number>();
+  const task = Tasklet.new(async () => {
+    void channel.receive();
+    await Tasklet.sleep(1000);
+  })();
+  await Tasklet.sleep(1);
+  channel.close();
+  assert((await assertRejects(() => task.join(), JoinError)).cause instanceof ChannelClosedError);
+  await reports.settled();
+  assertEquals(reports.texts, []);
+});
+
+// ------------------------------------------------------------------------------------------------
+// balance, hasSender, hasReceiver, stats
+
+Deno.test("Channel.hasReceiver tells whether a receiver waits, until it is killed", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>();
+  const log = [channel.hasReceiver];
+  const receiver = Tasklet.new(() => channel.receive())();
+  await Tasklet.sleep(1000);
+  log.push(channel.hasReceiver);
+  await receiver.kill();
+  log.push(channel.hasReceiver);
+  assertEquals(log, [false, true, false]);
+});
+
+Deno.test("Channel.hasSender tells whether a sender waits, until it is killed; what is buffered has none", async () => {
+  await using _ = virtualTime();
+  const channel = new Channel<number>(1);
+  const log = [channel.hasSender];
+  channel.trySend(1);
+  log.push(channel.hasSender);
+  const sender = Tasklet.new(() => channel.send(2))();
+  await Tasklet.sleep(1000);
+  log.push(channel.hasSender);
+  await sender.kill();
+  log.push(channel.hasSender);
+  assertEquals(log, [false, false, true, false]);
+});
+
+Deno.test("Channel.balance counts waiting receivers below 0, and waiting senders with what is buffered above", async () => {
+  const channel = new Channel<number>(2);
+  const log: number[] = [];
+  const note = <T>(promise: Promise<T>) => (log.push(channel.balance), promise);
+  const receives = [1, 2].map(() => note(channel.receive()));
+  const sends = [1, 2, 3, 4, 5].map((n) => note(channel.send(n)));
+  receives.push(...[1, 2, 3].map(() => note(channel.receive())));
+  await Promise.all([...receives, ...sends]);
+  assertEquals(log, [-1, -2, -1, 0, 1, 2, 3, 2, 1, 0]);
+});
+
+Deno.test("Channel.balance under a looping receiver: -1 while it waits, 0 when it is killed", async () => {
+  await using _ = virtualTime();
+  using reports = catchReports();
+  const channel = new Channel<number | null>();
+  let received: number[] = [];
+  const task = Tasklet.loop(async () => {
+    const value = await channel.receive();
+    if (value === null) throw new Error("some error");
+    received.push(value);
+  })();
+  const log: unknown[] = [];
+  for (let round = 0; round < 2; round++) {
+    received = [];
+    for (let i = 0; i < 10; i++) await channel.send(i);
+    await Tasklet.sleep(1);
+    log.push([received.length, channel.balance, task.alive]);
+    if (round === 0) await channel.send(null);
+  }
+  await task.kill();
+  log.push([channel.hasReceiver, channel.balance, task.alive]);
+  assertEquals(log, [[10, -1, true], [10, -1, true], [false, 0, false]]);
+  assertEquals(reports.texts.length, 1);
+});
+
+Deno.test("Channel.stats counts what was sent and received, errors too, and keeps the extremes of the balance", async () => {
+  const channel = new Channel<number>(2);
+  const receives = [1, 2, 3].map(() => channel.receive());
+  for (let i = 0; i < 5; i++) channel.trySend(i);
+  const waiting = [channel.send(5), channel.sendError("sixth")];
+  const log = [channel.stats];
+  for (let i = 0; i < 3; i++) channel.tryReceive();
+  await Promise.all([...receives, ...waiting]);
+  log.push(channel.stats);
+  assertEquals(log, [
+    { sent: 5, received: 3, largestBalance: 4, smallestBalance: -3 },
+    { sent: 7, received: 6, largestBalance: 4, smallestBalance: -3 },
+  ]);
+});
+
+// ------------------------------------------------------------------------------------------------
+// Fairness, cost, memory
+
+Deno.test("Channel lets the event loop have a turn after at most 256 deliveries, waiting or ready", async () => {
+  const [there, back, own] = [new Channel<number>(), new Channel<number>(), new Channel<number>(1)];
+  let rounds = 0;
+  const bodies = [
+    async () => {
+      for (;; rounds++) {
+        await there.send(rounds);
+        await back.receive();
+      }
+    },
+    async () => {
+      for await (const n of there) await back.send(n);
+    },
+    async () => {
+      for (;; rounds++) {
+        await own.send(1);
+        await own.receive();
+      }
+    },
+  ];
+  for (const pair of [bodies.slice(0, 2), bodies.slice(2)]) {
+    const tasks = pair.map((body) => Tasklet.new(body)());
+    const counts: number[] = [];
+    rounds = 0;
+    for (let i = 0; i < 20; i++) {
+      const before = rounds;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      counts.push(rounds - before);
+    }
+    await Promise.all(tasks.map((task) => task.kill()));
+    assert(counts.every((count) => count <= 256), `rounds between turns: ${counts}`);
+    assert(rounds > 20, "they go on");
+  }
+});
+
+Deno.test({
+  name: "Channel: Cost: a hundred thousand waits end in the middle of the line, and leave nothing behind",
+  timeout: 60_000,
+  fn: async () => {
+    await using time = virtualTime();
+    const N = 100_000;
+    const channel = new Channel<number>();
+    const waitFor = async (wait: (timeout: number) => Promise<unknown>) => {
+      let ended = 0;
+      const end = () => void ended++;
+      // Those in the odd places end first, and the newest of them before the oldest.
+      for (let i = 0; i < N; i++) wait(i % 2 === 1 ? 1 + (N - i) / N : 1000).then(undefined, end);
+      assertEquals(Math.abs(channel.balance), N);
+      await time.advance(10);
+      assertEquals([ended, Math.abs(channel.balance)], [N / 2, N / 2]);
+      await time.advance(1000);
+      assertEquals([ended, channel.balance, timerCount()], [N, 0, 0]);
+    };
+    await waitFor((timeout) => channel.receive({ timeout: timeout / 2 })); // makes what is kept for ever
+    const left = await growth(async () => {
+      await waitFor((timeout) => channel.receive({ timeout }));
+      await waitFor((timeout) => channel.send(1, { timeout }));
+    });
+    assert(left < MIB, `${left} bytes are left`);
+  },
+});
+
+Deno.test("Channel: a million values through a buffer leave nothing behind", async () => {
+  const channel = new Channel<{ n: number }>(1000);
+  const left = await growth(async () => {
+    const sender = Tasklet.new(async () => {
+      for (let n = 0; n < 1_000_000; n++) await channel.send({ n });
+    })();
+    for (let n = 0; n < 1_000_000; n++) assert((await channel.receive()).n === n);
+    await sender.join();
+  });
+  assert(left < MIB, `${left} bytes are left`);
+  assertEquals(channel.stats, {
+    sent: 1_000_000,
+    received: 1_000_000,
+    largestBalance: channel.stats.largestBalance,
+    smallestBalance: channel.stats.smallestBalance,
+  });
+});
+
+Deno.test("Channel holds on to nothing that it has given away, nor to what a sender took back", async () => {
+  await using time = virtualTime();
+  const channels = [new Channel<object>(), new Channel<object>(3)];
+  const refs = await Tasklet.new(async () => {
+    const refs: WeakRef<object>[] = [];
+    const value = () => {
+      const made = {};
+      refs.push(new WeakRef(made));
+      return made;
+    };
+    for (const channel of channels) {
+      const sent = [1, 2, 3, 4, 5].map(() => channel.send(value(), { timeout: 10 }).catch(() => {}));
+      for (let i = 0; i < 4; i++) await channel.receive();
+      await time.advance(20);
+      await Promise.all(sent);
+      while (channel.tryReceive() !== undefined);
+    }
+    return refs;
+  })().join();
+  await new Promise<void>((resolve) => setImmediate(resolve)); // a WeakRef keeps its target for the turn it was made in
+  collectGarbage();
+  assertEquals([refs.length, refs.filter((ref) => ref.deref() !== undefined).length], [10, 0]);
+  assertEquals(channels.map((channel) => channel.balance), [0, 0]);
+});
+
+// ------------------------------------------------------------------------------------------------
+
+function collectGarbage(): void {
+  v8.setFlagsFromString("--expose-gc");
+  (vm.runInNewContext("gc") as () => void)();
+}
+
+/** How many bytes more are in use after `f` than before. */
+async function growth(f: () => Promise<void>): Promise<number> {
+  collectGarbage();
+  const before = Deno.memoryUsage().heapUsed;
+  await f();
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  collectGarbage();
+  return Deno.memoryUsage().heapUsed - before;
+}
