@@ -227,11 +227,11 @@ class SelectWait extends Wait<[key: string, value: unknown]> {
     if (!this.enter()) return;
     try {
       this.#poll();
+      if (!this.open || !this.limit(timeout)) return;
       for (const branch of this.#branches) if (this.open) this.#subscribe(branch);
     } catch (error) {
       this.fail(error);
     }
-    if (this.open) this.limit(timeout);
   }
 
   #poll(): void {

@@ -309,24 +309,27 @@ Deno.test("Channel: Kill: a tasklet that is killed elsewhere meets its exit at t
 });
 
 Deno.test("Channel: Kill: the cleanup may send and receive, but a loop that swallows the exit ends", async () => {
-  await using _ = virtualTime();
-  const [jobs, done] = [new Channel<number>(5), new Channel<string>(5)];
-  const log: unknown[] = [];
-  const task = Tasklet.new(async () => {
-    try {
-      for await (const job of jobs) {
-        log.push(job);
-        await Tasklet.sleep(10).catch(() => log.push("swallowed"));
+  await using time = virtualTime();
+  for (const left of [2, 0]) {
+    const [jobs, done] = [new Channel<number>(5), new Channel<string>(5)];
+    const log: unknown[] = [];
+    const task = Tasklet.new(async () => {
+      try {
+        for await (const job of jobs) {
+          log.push(job);
+          await Tasklet.sleep(10).catch(() => log.push("swallowed"));
+        }
+      } finally {
+        await done.send("cleaned up");
+        log.push(await done.receive());
       }
-    } finally {
-      await done.send("cleaned up");
-      log.push(await done.receive());
-    }
-  })();
-  for (const job of [1, 2, 3]) jobs.trySend(job);
-  await Tasklet.sleep(5);
-  await task.kill();
-  assertEquals([log, jobs.balance, task.status], [[1, "swallowed", "cleaned up"], 2, "killed"]);
+    })();
+    for (let job = 0; job <= left; job++) jobs.trySend(job);
+    await Tasklet.sleep(5);
+    await task.kill();
+    assertEquals([log, jobs.balance, task.status], [[0, "swallowed", "cleaned up"], left, "killed"]);
+  }
+  assertEquals(time.now, 10); // nobody waited for a grace
 });
 
 // ------------------------------------------------------------------------------------------------
@@ -489,6 +492,26 @@ Deno.test("Channel: for await belongs to the tasklet that asks for the next valu
   await channel.send(1);
   assertEquals(await next, { done: false, value: 1 });
   assertEquals(await iterator.return!(), { done: true, value: undefined });
+});
+
+// ------------------------------------------------------------------------------------------------
+// As a source
+
+Deno.test("Channel.subscribe() gives its taker one thing; taking it back twice, or too late, is harmless", () => {
+  const channel = new Channel<number>();
+  const log: string[] = [];
+  const undos = ["a", "b", "c", "d"].map((name) =>
+    channel.subscribe({
+      take: (value) => log.push(name + value),
+      fail: (error) => log.push(`${name} ${error}`),
+    })
+  );
+  channel.trySend(1);
+  for (const undo of [undos[2]!, undos[2]!, undos[0]!]) undo();
+  assertEquals(channel.balance, -2);
+  channel.trySend(2);
+  undos[3]!();
+  assertEquals([channel.balance, channel.trySend(3), log], [0, false, ["a1", "b2"]]);
 });
 
 // ------------------------------------------------------------------------------------------------

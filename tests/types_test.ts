@@ -13,6 +13,7 @@ import {
   type ReplyOf,
   type Sender,
 } from "../message.ts";
+import { after, Channel, messages, select, type Selected, type Source } from "../channel.ts";
 import {
   type AnyTasklet,
   JoinError,
@@ -455,6 +456,77 @@ Deno.test("Tasklet.monitor() takes MSG_DOWN or a class with its arguments", () =
     check<Equal<MSG_DOWN["args"], [task: AnyTasklet, error: unknown]>>();
     // @ts-expect-error: its argument is a string
     Tasklet.monitor(task, MSG_GREETING);
+  });
+});
+
+// ------------------------------------------------------------------------------------------------
+// Channels and select
+
+Deno.test("Channel<T> gives and takes T only", () => {
+  void (async (channel: Channel<number | undefined>, numbers: Channel<number>) => {
+    typeOf(new Channel()).is<Channel<unknown>>();
+    typeOf(channel.send(1)).is<Promise<void>>();
+    typeOf(await channel.receive({ timeout: undefined })).is<number | undefined>();
+    typeOf(channel.tryReceive()).is<{ readonly value: number | undefined } | undefined>();
+    for await (const value of channel) typeOf(value).is<number | undefined>();
+    channel.trySend(undefined);
+    numbers.sendError("anything");
+    // @ts-expect-error: not a number
+    numbers.send("1");
+    // @ts-expect-error: nor here
+    numbers.trySend(undefined);
+    // @ts-expect-error: no such option
+    numbers.receive({ within: 1 });
+    // @ts-expect-error: what it is, is for the channel to say
+    numbers.balance = 1;
+    numbers satisfies Source<number>;
+    numbers satisfies Source<number | undefined>; // who only takes is content with more
+    // @ts-expect-error: who sends as well is not
+    numbers satisfies Channel<number | undefined>;
+    // @ts-expect-error: nor who wants a number each time
+    channel satisfies Channel<number>;
+  });
+});
+
+Deno.test("select() resolves to a union that its key tells apart", () => {
+  void (async (a: Channel<number>, b: Channel<string>, c: Channel<boolean> | undefined) => {
+    const sources = {
+      a,
+      b,
+      c,
+      msg: messages([MSG_GREETING, MSG_SUM]),
+      any: messages(),
+      idle: after(10),
+      1: a,
+    };
+    const [key, value] = await select(sources, { timeout: 10 });
+    typeOf(key).is<"a" | "b" | "c" | "msg" | "any" | "idle" | "1">();
+    if (key === "a" || key === "1") typeOf(value).is<number>();
+    else if (key === "b") typeOf(value).is<string>();
+    else if (key === "c") typeOf(value).is<boolean>();
+    else if (key === "msg") typeOf(value).is<MSG_GREETING | MSG_SUM>();
+    else if (key === "any") typeOf(value).is<AnyMessage>();
+    else if (key === "idle") typeOf(value).is<undefined>();
+    else key satisfies never;
+    typeOf(await select({ a })).is<[key: "a", value: number]>();
+    // @ts-expect-error: not yet told apart
+    value.toFixed();
+    // @ts-expect-error: a promise is no source
+    select({ a, b: Promise.resolve(1) });
+    // @ts-expect-error: sources have names
+    select([a, b]);
+    // @ts-expect-error: a class that is no message
+    messages([Date]);
+  });
+});
+
+Deno.test("select() takes sources that are known only when it runs", () => {
+  void (async (a: Channel<number>, all: Record<string, Channel<number>>, b?: Channel<string>) => {
+    typeOf(await select(all)).is<[key: string, value: number]>();
+    const [key, value] = await select({ a, ...(b && { b }) });
+    if (key === "b") typeOf(value).is<string>();
+    else typeOf(value).is<number>();
+    check<Equal<Selected<{ a?: Channel<number>; b: Source<string> }>, ["a", number] | ["b", string]>>();
   });
 });
 
