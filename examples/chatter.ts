@@ -10,6 +10,7 @@
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
 import {
   isName,
+  looksOf,
   program,
   serve,
   serverFlags,
@@ -27,10 +28,12 @@ export interface ChatterOptions extends ServerOptions {
   readonly backlog?: number;
 }
 
+type Member = { readonly handle: string; readonly client: Client };
+
 /** Starts the chat server. */
 export function chatter(options: ChatterOptions = {}): Server {
   const { log = () => {} } = options;
-  const members = new Map<string, Client>();
+  const members = new Map<string, Member>(); // by the looks of their handles
 
   // A login for each connection; who has not logged in is no member, and hears nothing.
   async function login(socket: Socket): Promise<void> {
@@ -38,7 +41,7 @@ export function chatter(options: ChatterOptions = {}): Server {
     let farewell: string | undefined = "server is shutting down";
     try {
       const handle = await handleOf(client);
-      if (handle !== undefined) await converse(handle, client);
+      if (handle !== undefined) await converse({ handle, client });
       farewell = undefined;
     } finally {
       await client.close(farewell);
@@ -53,7 +56,8 @@ export function chatter(options: ChatterOptions = {}): Server {
       const handle = msg.args[0].trim();
       if (isName(handle)) {
         // There is no wait between looking and taking, so nobody can come between.
-        if (!members.has(handle)) return members.set(handle, client) && handle;
+        const looks = looksOf(handle);
+        if (!members.has(looks)) return members.set(looks, { handle, client }) && handle;
         client.writeLine("That handle is already taken.");
       }
       client.writeLine("What is your handle?");
@@ -61,7 +65,7 @@ export function chatter(options: ChatterOptions = {}): Server {
     return undefined;
   }
 
-  async function converse(handle: string, client: Client): Promise<void> {
+  async function converse({ handle, client }: Member): Promise<void> {
     announce(`${handle} has joined the chat.`);
     try {
       for await (const msg of Tasklet.receive()) {
@@ -69,19 +73,24 @@ export function chatter(options: ChatterOptions = {}): Server {
         if (!msg.match(MSG_LINE_READ)) continue;
         const line = printable(msg.args[0]).trim();
         if (line === "/quit") return;
-        else if (line === "/who") client.writeLine([...members.keys()].join(", "));
-        else if (line.startsWith("/")) client.writeLine(`There is no ${line}, only /who and /quit.`);
-        else Client.multicast([...members.values()], `${handle} says: ${line}`);
+        else if (line === "/who") {
+          client.writeLine([...members.values()].map((member) => member.handle).join(", "));
+        } else if (line.startsWith("/")) client.writeLine(`There is no ${line}, only /who and /quit.`);
+        else tellAll(`${handle} says: ${line}`);
       }
     } finally {
-      members.delete(handle);
+      members.delete(looksOf(handle));
       announce(`${handle} has left the chat.`);
     }
   }
 
   function announce(line: string): void {
     log(line);
-    Client.multicast([...members.values()], line);
+    tellAll(line);
+  }
+
+  function tellAll(line: string): void {
+    Client.multicast([...members.values()].map((member) => member.client), line);
   }
 
   return serve(options, 1980, login);

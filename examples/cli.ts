@@ -210,10 +210,16 @@ function help(about: Program<Flags>, flags: Flags): string {
 // Controls, line separators, and what turns the direction of the text around it.
 const UNSAFE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Whether text is fit to be shown as a name: 1 to 32 characters of any script, all of them harmless. */
+/** Whether text is fit to be shown as a name: 1 to 32 characters of any script, all of them harmless, and some seen. */
 export function isName(text: string): boolean {
-  return text.trim() === text && text !== "" && [...text].length <= 32 && !text.includes("\t") &&
+  return text.trim() === text && looksOf(text).trim() !== "" && [...text].length <= 32 &&
+    !text.includes("\t") &&
     printable(text) === text && text.search(UNSAFE) < 0;
+}
+
+/** What two names have in common that look the same: what Unicode says is compatible (NFKC), without what is not seen. */
+export function looksOf(name: string): string {
+  return name.normalize("NFKC").replace(/\p{Default_Ignorable_Code_Point}/gu, "");
 }
 
 /** Text from outside in quotes, so that it can forge no line and drive no terminal. */

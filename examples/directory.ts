@@ -13,6 +13,7 @@
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
 import {
   isName,
+  looksOf,
   program,
   quote,
   serve,
@@ -34,6 +35,7 @@ type User = { readonly client: Client; name?: string };
 export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptions = {}): Server {
   const { log = () => {} } = options;
   const users = new Map<string, User>();
+  const looks = new Set<string>(); // of their names
 
   async function handle(socket: Socket): Promise<void> {
     const client = new Client(socket, options, (reader, task) => readCommands(reader, task, maxLine));
@@ -46,7 +48,7 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
         if (reply !== undefined) client.write(msg.args[1] ? `${reply}\n` : reply);
       }
     } finally {
-      if (user.name !== undefined) users.delete(user.name);
+      if (user.name !== undefined) users.delete(user.name) && looks.delete(looksOf(user.name));
       await client.close();
     }
   }
@@ -63,8 +65,9 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
   function register(user: User, name: string): string {
     if (user.name !== undefined) return `error: you are registered as ${user.name}`;
     if (!isName(name) || name.includes(",")) return "error: a name is 1 to 32 characters, without a comma";
-    if (users.has(name)) return `error: the name ${name} is taken`;
+    if (looks.has(looksOf(name))) return `error: the name ${name} is taken`;
     users.set(name, user);
+    looks.add(looksOf(name));
     user.name = name;
     log(`${name} registered`);
     return "ack";

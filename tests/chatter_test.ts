@@ -46,6 +46,27 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "chatter takes a handle for taken that looks like one, and for empty if nothing of it is seen",
+  TIME,
+  async () => {
+    await using chat = open();
+    using jane = await join(chat.server.port, "jane");
+    using other = await client(chat.server.port);
+    await other.send("\uff4a\uff41\uff4e\uff45\nja\u200bne\n\u2060\u200d\njane2\n"); // full width, zero width, nothing
+    assertEquals(await other.lines(7), [
+      "What is your handle?",
+      ...Array(2).fill(["That handle is already taken.", "What is your handle?"]).flat(),
+      "What is your handle?",
+      "jane2 has joined the chat.",
+    ]);
+    jane.close();
+    assertEquals(await other.line(), "jane has left the chat.");
+    using third = await join(chat.server.port, "\uff4a\uff41\uff4e\uff45");
+    assertEquals(await say(third, "free again"), "\uff4a\uff41\uff4e\uff45 says: free again");
+  },
+);
+
 Deno.test("chatter tells nothing to who has not logged in", TIME, async () => {
   await using chat = open();
   using silent = await client(chat.server.port);

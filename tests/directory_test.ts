@@ -237,6 +237,17 @@ Deno.test(
   },
 );
 
+Deno.test("directory takes a name for taken that looks like one, until that one has gone", TIME, async () => {
+  await using opened = open();
+  using jane = await register(opened.port, "Jane");
+  using other = await wire(opened.port);
+  const alike = "\uff2aane"; // the J is of full width
+  assertEquals(await ask(other, `register,${alike}\n`), `error: the name ${alike} is taken`);
+  await jane.end();
+  assertEquals(await jane.rest(), "");
+  assertEquals(await ask(other, `register,${alike}\n`), "ack");
+});
+
 Deno.test("directory gives a name to one of many who ask at once", TIME, async () => {
   await using opened = open();
   const all = await Promise.all(Array.from({ length: 20 }, () => wire(opened.port)));
