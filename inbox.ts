@@ -31,7 +31,8 @@ export class Inbox {
   readonly #owner: Waiter;
   // Invariant: while a receiver waits, nothing it would take is queued. (tasklet_receive_test: "hands over directly")
   #mailbox: Mailbox<AnyMessage> | undefined;
-  #receivers: Recipient | undefined; // oldest first, down the line by `next`
+  #receivers: Recipient | undefined; // oldest first, down the line by `behind`
+  #single: MessageWait | undefined; // the wait for one message that ended last, or is under way
   #calls: CallWait | undefined; // newest first, down the line by `earlier`
   #isClosed = false;
   #cause: unknown; // why its owner came to its end
@@ -90,7 +91,7 @@ export class Inbox {
   }
 
   #handOver(message: AnyMessage): boolean {
-    for (let wait = this.#receivers; wait !== undefined; wait = wait.next) {
+    for (let wait = this.#receivers; wait !== undefined; wait = wait.behind) {
       if (wait.takes(message)) {
         wait.hand(message);
         return true;
@@ -104,21 +105,14 @@ export class Inbox {
     checkMs("receive", "timeout", timeout);
     const message = this.take(classes);
     if (message !== undefined) return ready(message, this.#owner);
-    return this.#wait(new MessageWait(this.#owner, this, classes), timeout);
+    if (this.#single === undefined || this.#single.open) this.#single = new MessageWait(this.#owner, this);
+    return this.wait(this.#single.for(classes), timeout);
   }
 
   /** Goes through messages as they come. */
   receive(classes: Classes, timeout: number = Infinity): AsyncIterableIterator<AnyMessage> {
     checkMs("receive", "timeout", timeout);
-    return new Reception(this, classes, timeout);
-  }
-
-  /** The next message for `reception`, as an iterator gives it. */
-  next(reception: Reception): Promise<IteratorResult<AnyMessage>> {
-    if (reception.last !== undefined) this.#forget(reception.last);
-    reception.last = this.take(reception.classes);
-    if (reception.last !== undefined) return ready({ done: false, value: reception.last }, this.#owner);
-    return this.#wait(new ReceptionWait(this.#owner, this, reception), reception.timeout);
+    return new Reception(this.#owner, this, classes, timeout);
   }
 
   /** Goes through what is queued now. */
@@ -127,7 +121,7 @@ export class Inbox {
     let last: AnyMessage | undefined;
     const iterator: IterableIterator<AnyMessage> = {
       next: () => {
-        if (last !== undefined) this.#forget(last);
+        if (last !== undefined) this.forget(last);
         last = this.#mailbox !== undefined && this.#mailbox.taken < end ? this.#mailbox.take() : undefined;
         return last === undefined ? { done: true, value: undefined } : { done: false, value: last };
       },
@@ -142,7 +136,8 @@ export class Inbox {
     return classes === undefined ? this.#mailbox?.take() : this.#mailbox?.takeOf(classes);
   }
 
-  #wait<T>(wait: ReceiveWait<T>, timeout: number): Promise<T> {
+  /** Begins `wait`, at the end of the line. */
+  wait<T>(wait: ReceiveWait<T>, timeout: number): Promise<T> {
     if (wait.begin(timeout)) this.#join(wait);
     return wait.promise;
   }
@@ -154,7 +149,7 @@ export class Inbox {
    */
   subscribe(classes: Classes, hand: (message: AnyMessage) => void): () => void {
     const recipient: Recipient = {
-      next: undefined,
+      behind: undefined,
       takes: (message) => isOf(message, classes),
       hand: (message) => {
         this.leave(recipient);
@@ -168,19 +163,24 @@ export class Inbox {
   #join(recipient: Recipient): void {
     let last = this.#receivers;
     if (last === undefined) return void (this.#receivers = recipient);
-    while (last.next !== undefined) last = last.next;
-    last.next = recipient;
+    while (last.behind !== undefined) last = last.behind;
+    last.behind = recipient;
   }
 
   /** Takes a waiting receiver out of the line. */
   leave(recipient: Recipient): void {
-    if (this.#receivers === recipient) return void (this.#receivers = recipient.next);
-    let previous = this.#receivers;
-    while (previous !== undefined && previous.next !== recipient) previous = previous.next;
-    if (previous !== undefined) previous.next = recipient.next;
+    if (this.#receivers === recipient) {
+      this.#receivers = recipient.behind;
+    } else {
+      let previous = this.#receivers;
+      while (previous !== undefined && previous.behind !== recipient) previous = previous.behind;
+      if (previous !== undefined) previous.behind = recipient.behind;
+    }
+    recipient.behind = undefined;
   }
 
-  #forget(message: AnyMessage): void {
+  /** Fails the call of a message that nobody has answered and nobody will. */
+  forget(message: AnyMessage): void {
     const call = callOf(message);
     if (call === undefined || call.deferred) return;
     call.fail(
@@ -296,8 +296,8 @@ export class Inbox {
 
 /** Who stands in the line of receivers. */
 interface Recipient {
-  /** The one behind. */
-  next: Recipient | undefined;
+  /** The one behind. Kept by the inbox alone. */
+  behind: Recipient | undefined;
   /** Whether it wants `message`. */
   takes(message: AnyMessage): boolean;
   /** Gives it `message`, with which it leaves the line. */
@@ -306,20 +306,20 @@ interface Recipient {
 
 /** A wait for a message. */
 abstract class ReceiveWait<T = unknown> extends Wait<T> implements Recipient {
-  next: Recipient | undefined;
-  readonly #inbox: Inbox;
-  readonly #classes: Classes;
+  behind: Recipient | undefined;
+  classes: Classes;
+  protected readonly inbox: Inbox;
 
   constructor(owner: Waiter, inbox: Inbox, classes: Classes) {
     super(owner);
-    this.#inbox = inbox;
-    this.#classes = classes;
+    this.inbox = inbox;
+    this.classes = classes;
   }
 
   override describe(): string {
-    return this.#classes === undefined
+    return this.classes === undefined
       ? "for a message"
-      : `for ${this.#classes.map((each) => each.name).join(" or ")}`;
+      : `for ${this.classes.map((each) => each.name).join(" or ")}`;
   }
 
   override get serving(): boolean {
@@ -327,56 +327,57 @@ abstract class ReceiveWait<T = unknown> extends Wait<T> implements Recipient {
   }
 
   takes(message: AnyMessage): boolean {
-    return isOf(message, this.#classes);
+    return isOf(message, this.classes);
   }
 
   abstract hand(message: AnyMessage): void;
 
   protected override left(): void {
-    this.#inbox.leave(this);
+    this.inbox.leave(this);
   }
 }
 
 class MessageWait extends ReceiveWait<AnyMessage> {
+  constructor(owner: Waiter, inbox: Inbox) {
+    super(owner, inbox, undefined);
+  }
+
+  for(classes: Classes): this {
+    this.classes = classes;
+    return this;
+  }
+
   override hand(message: AnyMessage): void {
     this.resume(message);
   }
 }
 
-class ReceptionWait extends ReceiveWait<IteratorResult<AnyMessage>> {
-  readonly #reception: Reception;
-
-  constructor(owner: Waiter, inbox: Inbox, reception: Reception) {
-    super(owner, inbox, reception.classes);
-    this.#reception = reception;
-  }
-
-  override hand(message: AnyMessage): void {
-    this.#reception.last = message;
-    this.resume({ done: false, value: message });
-  }
-}
-
 /**
- * A loop over messages as they come.
+ * A loop over messages as they come, and its wait for the next one.
  *
  * Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
  */
-class Reception implements AsyncIterableIterator<AnyMessage> {
-  readonly classes: Classes;
-  readonly timeout: number;
-  /** The message that the loop is busy with. */
-  last: AnyMessage | undefined;
-  readonly #inbox: Inbox;
+class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements AsyncIterableIterator<AnyMessage> {
+  readonly #timeout: number;
+  #last: AnyMessage | undefined; // the message that the loop is busy with
 
-  constructor(inbox: Inbox, classes: Classes, timeout: number) {
-    this.#inbox = inbox;
-    this.classes = classes;
-    this.timeout = timeout;
+  constructor(owner: Waiter, inbox: Inbox, classes: Classes, timeout: number) {
+    super(owner, inbox, classes);
+    this.#timeout = timeout;
   }
 
   next(): Promise<IteratorResult<AnyMessage>> {
-    return this.#inbox.next(this);
+    if (this.#last !== undefined) this.inbox.forget(this.#last);
+    this.#last = this.inbox.take(this.classes);
+    if (this.#last !== undefined) return ready({ done: false, value: this.#last }, this.owner);
+    // Whoever asks twice at once has two loops, in effect.
+    const wait = this.open ? new Reception(this.owner!, this.inbox, this.classes, this.#timeout) : this;
+    return this.inbox.wait(wait, this.#timeout);
+  }
+
+  override hand(message: AnyMessage): void {
+    this.#last = message;
+    this.resume({ done: false, value: message });
   }
 
   return(): Promise<IteratorResult<AnyMessage>> {

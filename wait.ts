@@ -132,10 +132,13 @@ export interface Waiter {
   refuse(serving: boolean): unknown;
 }
 
-/** One wait of one tasklet, or of code outside of any. */
+/**
+ * One wait of one tasklet, or of code outside of any. When it has ended it may begin again: whoever waits for one thing
+ * after the other, like a loop over messages, needs one object for all of them.
+ */
 export abstract class Wait<T = unknown> {
-  /** Settles when the wait has ended. */
-  readonly promise: Promise<T>;
+  /** Settles when the wait has ended that began last. */
+  promise!: Promise<T>;
   /** Who waits. */
   readonly owner: Waiter | undefined;
   /** The next older wait of the owner. */
@@ -145,18 +148,22 @@ export abstract class Wait<T = unknown> {
   #resolve!: (value: unknown) => void;
   #fail!: (error: unknown) => void;
   #timer: Timer | undefined;
-  #open = true;
+  #open = false;
+
+  // One for all, told by the way of a variable for whom it is: a closure for each would cost every tasklet its memory.
+  static #starting: Wait<unknown> | undefined;
+  static readonly #executor = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
+    Wait.#starting!.#resolve = resolve;
+    Wait.#starting!.#fail = reject;
+    Wait.#starting = undefined;
+  };
 
   /** Creates a wait that has not begun. */
   constructor(owner: Waiter | undefined) {
     this.owner = owner;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve as (value: unknown) => void;
-      this.#fail = reject;
-    });
   }
 
-  /** Whether it has not ended. */
+  /** Whether it has begun and not ended. */
   get open(): boolean {
     return this.#open;
   }
@@ -190,6 +197,9 @@ export abstract class Wait<T = unknown> {
 
   /** The first half of {@linkcode begin}: begins, unless the owner is killed. */
   protected enter(): boolean {
+    Wait.#starting = this as Wait<unknown>;
+    this.promise = new Promise<unknown>(Wait.#executor) as Promise<T>;
+    this.#open = true;
     if (this.owner === undefined) return true;
     const refusal = this.owner.refuse(this.serving);
     if (refusal === undefined) {
@@ -258,7 +268,10 @@ export abstract class Wait<T = unknown> {
   #leave(early: boolean): boolean {
     if (!this.#open) return false;
     this.#open = false;
-    this.#timer?.cancel();
+    if (this.#timer !== undefined) {
+      this.#timer.cancel();
+      this.#timer = undefined;
+    }
     if (this.older !== undefined) this.older.newer = this.newer;
     if (this.newer !== undefined) this.newer.older = this.older;
     else if (this.owner !== undefined) this.owner.waits = this.older;
