@@ -33,7 +33,7 @@ export class Inbox {
   #mailbox: Mailbox<AnyMessage> | undefined;
   #receivers: Recipient | undefined; // oldest first, down the line by `behind`
   #single: MessageWait | undefined; // the wait for one message that ended last, or is under way
-  #calls: CallWait | undefined; // newest first, down the line by `earlier`
+  #calls: OpenCall | undefined; // newest first, down the line by `earlier`
   #isClosed = false;
   #cause: unknown; // why its owner came to its end
   #next: Inbox | undefined; // what takes the messages that come when this one is closed
@@ -42,6 +42,11 @@ export class Inbox {
   constructor(owner: Waiter, options: MailboxOptions | undefined) {
     this.#owner = owner;
     if (options !== undefined) this.#mailbox = new Mailbox(options);
+  }
+
+  /** Whose it is. */
+  get owner(): Waiter {
+    return this.#owner;
   }
 
   /** How many messages are queued. */
@@ -192,48 +197,57 @@ export class Inbox {
   ask(message: AnyMessage, { timeout = Infinity, signal }: CallOptions): Promise<unknown> {
     checkMs("call", "timeout", timeout);
     const caller = running.getStore() as Waiter | undefined;
-    const inbox = this.#open ?? this;
-    const callee = inbox.#owner;
-    const cycle = caller === undefined ? undefined : cycleOf(caller, callee, false);
-    const wait = new CallWait(caller, callee, message.type);
+    const inbox = this.open ?? this;
+    const cycle = caller === undefined ? undefined : cycleOf(caller, inbox.#owner, false);
+    const wait = new CallWait(caller, inbox.#owner, message.type);
     if (!wait.begin(timeout)) return wait.promise;
     if (signal?.aborted) {
       wait.fail(signal.reason);
-    } else if (inbox.#isClosed) {
-      wait.fail(callError("finished", message.type, `${callee} has finished`, inbox.#cause));
-    } else if (cycle !== undefined) {
-      wait.fail(callError("deadlock", message.type, `${callee} waits for the caller: ${cycle}`));
     } else {
       if (signal !== undefined) wait.obey(signal);
-      carry(message, wait);
-      inbox.#keep(wait);
-      if (!inbox.deliver(message)) {
-        wait.fail(callError("refused", message.type, `the mailbox of ${callee} is full`));
-      }
+      inbox.call(message, wait, cycle);
     }
     return wait.promise;
   }
 
-  // The inbox that takes what is sent to this one, if any does.
-  get #open(): Inbox | undefined {
+  /** The inbox that takes what is sent to this one, if any does. */
+  get open(): Inbox | undefined {
     if (!this.#isClosed) return this;
-    return this.#next === undefined ? undefined : this.#next.#open;
+    return this.#next === undefined ? undefined : this.#next.open;
   }
 
-  #keep(wait: CallWait): void {
-    wait.inbox = this;
-    wait.callee = this.#owner;
-    wait.earlier = this.#calls;
-    if (wait.earlier !== undefined) wait.earlier.later = wait;
-    this.#calls = wait;
+  /**
+   * Takes a message that brings `call`, which is open until it has ended; at once, if there can be no reply.
+   *
+   * @param cycle Who waits for whom, if the owner waits for the caller.
+   */
+  call(message: AnyMessage, call: OpenCall, cycle: string | undefined): void {
+    if (this.#isClosed) {
+      call.fail(callError("finished", call.type, `${this.#owner} has finished`, this.#cause));
+    } else if (cycle !== undefined) {
+      call.fail(callError("deadlock", call.type, `${this.#owner} waits for the caller: ${cycle}`));
+    } else {
+      carry(message, call);
+      this.#keep(call);
+      if (this.deliver(message)) return;
+      call.fail(callError("refused", call.type, `the mailbox of ${this.#owner} is full`));
+    }
+  }
+
+  #keep(call: OpenCall): void {
+    call.inbox = this;
+    call.callee = this.#owner;
+    call.earlier = this.#calls;
+    if (call.earlier !== undefined) call.earlier.later = call;
+    this.#calls = call;
   }
 
   /** Takes an ended call out of the list. */
-  end(wait: CallWait): void {
-    if (wait.earlier !== undefined) wait.earlier.later = wait.later;
-    if (wait.later !== undefined) wait.later.earlier = wait.earlier;
-    else if (this.#calls === wait) this.#calls = wait.earlier;
-    wait.earlier = wait.later = undefined;
+  end(call: OpenCall): void {
+    if (call.earlier !== undefined) call.earlier.later = call.later;
+    if (call.later !== undefined) call.later.earlier = call.earlier;
+    else if (this.#calls === call) this.#calls = call.earlier;
+    call.earlier = call.later = undefined;
   }
 
   /** Takes nothing from now on. What is queued can still be read as {@linkcode Inbox.pending}. */
@@ -265,8 +279,8 @@ export class Inbox {
   #moveTo(inbox: Inbox): void {
     for (let message = this.#mailbox?.take(); message !== undefined; message = this.#mailbox?.take()) {
       if (notices.has(message)) continue;
-      const call = callOf(message);
-      if (call instanceof CallWait) {
+      const call = callOf(message) as OpenCall | undefined;
+      if (call?.inbox === this) { // otherwise it is somebody else's kind of call
         this.end(call);
         inbox.#keep(call);
       }
@@ -284,12 +298,12 @@ export class Inbox {
     this.#cause = cause;
     this.close();
     this.#mailbox = undefined;
-    for (let wait = this.#calls; wait !== undefined;) {
-      const earlier: CallWait | undefined = wait.earlier;
-      if (deferred || !wait.deferred) {
-        wait.fail(callError("finished", wait.type, `${this.#owner} has finished`, cause));
+    for (let call = this.#calls; call !== undefined;) {
+      const earlier: OpenCall | undefined = call.earlier;
+      if (deferred || !call.deferred) {
+        call.fail(callError("finished", call.type, `${this.#owner} has finished`, cause));
       }
-      wait = earlier;
+      call = earlier;
     }
   }
 }
@@ -393,20 +407,29 @@ function isOf(message: AnyMessage, classes: Classes): boolean {
   return classes === undefined || includes(classes, message.constructor as MessageConstructor);
 }
 
-/** A wait for a reply. */
-class CallWait extends Wait<unknown> implements Call {
-  /** The open call of the same callee before this one. */
-  earlier: CallWait | undefined;
-  /** The open call of the same callee after this one. */
-  later: CallWait | undefined;
-  /** Whether the reply was announced to come from elsewhere. */
-  deferred = false;
+/** A call as the inbox of the callee keeps it until it has ended. */
+export interface OpenCall extends Call {
   /** The name of the message. */
   readonly type: string;
-  /** Who should reply. Kept by the inbox alone. */
+  /** Who should reply. Kept by the inbox alone, like what follows. */
   callee: Waiter;
-  /** Which inbox counts it among its open calls. Kept by the inbox alone. */
+  /** Which inbox counts it among its open calls. */
   inbox: Inbox | undefined;
+  /** The open call of the same callee before this one. */
+  earlier: OpenCall | undefined;
+  /** The open call of the same callee after this one. */
+  later: OpenCall | undefined;
+}
+
+/** A wait for a reply. */
+class CallWait extends Wait<unknown> implements OpenCall {
+  readonly type: string;
+  callee: Waiter;
+  inbox: Inbox | undefined;
+  earlier: OpenCall | undefined;
+  later: OpenCall | undefined;
+  /** Whether the reply was announced to come from elsewhere. */
+  deferred = false;
   #onAbort: Disposable | undefined;
 
   /** Creates a wait for the reply of `callee` to a message of the name `type`. */
@@ -439,6 +462,7 @@ class CallWait extends Wait<unknown> implements Call {
   }
 }
 
-function callError(reason: CallErrorReason, type: string, why: string, cause?: unknown): CallError {
+/** The error of a call that cannot be answered. */
+export function callError(reason: CallErrorReason, type: string, why: string, cause?: unknown): CallError {
   return new CallError(reason, `Cannot call ${type}: ${why}`, cause === undefined ? undefined : { cause });
 }

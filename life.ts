@@ -542,6 +542,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     const parent = this.#parent;
     this.#phase = this.#failure !== undefined ? "failed" : this.#exit !== undefined ? "killed" : "done";
     Timeout.release(this);
+    this.locals = undefined;
     const wasAbandoned = this.#released;
     this.#release();
     this.#unlink();

@@ -23,6 +23,8 @@ export interface Binding {
 export interface LocalScope {
   /** What is bound in it, newest first. Kept by {@linkcode TaskLocal} alone. */
   locals: Binding | undefined;
+  /** Whether it has not finished. */
+  readonly alive: boolean;
 }
 
 /**
@@ -44,8 +46,9 @@ export interface LocalScope {
  * await task.join();
  * ```
  *
- * - **Inheritance**: a child has the values its parent had when it created the child, and keeps them.
- * - **Nesting**: disposing a value brings the one before back.
+ * - **Inheritance**: a child has the values its parent had when it created the child, and keeps them. A daemon, which
+ *   has no parent, begins with the initial ones.
+ * - **Nesting**: disposing a value brings the one before back; disposing that one first leaves the newer in place.
  * - **Isolation**: what a tasklet sets is seen by no other tasklet that runs already.
  *
  * @typeParam T What it holds.
@@ -68,13 +71,16 @@ export class TaskLocal<in out T> {
   }
 
   /**
-   * Sets the value in the running tasklet, until the result is disposed or the tasklet ends.
+   * Sets the value in the running tasklet, until the result is disposed or the tasklet has finished: `using _ =
+   * user.set("Jane")`. Without disposal, each call adds to what the tasklet remembers.
    *
    * @throws {Error} Outside of a tasklet.
    */
   set(value: T): Disposable {
     const scope = running.getStore() as LocalScope | undefined;
-    if (scope === undefined) throw new Error("Cannot set a task local: no tasklet is running");
+    if (scope === undefined || !scope.alive) {
+      throw new Error("Cannot set a task local: no tasklet is running");
+    }
     const setting = {};
     scope.locals = { local: this, setting, value, older: scope.locals };
     return { [Symbol.dispose]: () => void (scope.locals = without(scope.locals, setting)) };
@@ -83,7 +89,11 @@ export class TaskLocal<in out T> {
 
 /** The chain from `newest` on, with everything but what was bound by `setting`. */
 function without(newest: Binding | undefined, setting: object): Binding | undefined {
-  if (newest === undefined || newest.setting === setting) return newest?.older;
-  const older = without(newest.older, setting);
-  return older === newest.older ? newest : { ...newest, older };
+  const newer: Binding[] = [];
+  let at = newest;
+  for (; at !== undefined && at.setting !== setting; at = at.older) newer.push(at);
+  if (at === undefined) return newest;
+  let chain = at.older;
+  for (const binding of newer.reverse()) chain = { ...binding, older: chain };
+  return chain;
 }

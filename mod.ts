@@ -24,6 +24,9 @@
  * - {@linkcode Message}: what they send each other, checked by the compiler.
  * - {@linkcode Channel}, {@linkcode select}: values handed from tasklet to tasklet, and one of several taken.
  * - {@linkcode Timeout}: deadlines for all that a tasklet waits for.
+ * - {@linkcode TaskLocal}: values that belong to a tasklet and to all it starts.
+ * - {@linkcode Group}: tasklets that are sent to and called as one.
+ * - {@linkcode Pool}: things that are costly to open, lent to one tasklet at a time.
  * - {@linkcode Supervisor}: who starts others again when they fail.
  * - {@linkcode Server}, {@linkcode BufferedStream}: a tasklet for each connection, and lines to talk in.
  * - {@linkcode dispatch}: a program of tasklets, with signals, cleanup and exit codes.
@@ -63,6 +66,8 @@ export {
   type TaskletStatus,
   type WaitOptions,
 } from "./tasklet.ts";
+export { type AnyGroup, Group, type GroupMonitorOptions, MSG_JOINED, MSG_LEFT } from "./group.ts";
+export { type AcquireOptions, type Lease, Pool, PoolClosedError, type PoolOptions } from "./pool.ts";
 export {
   after,
   Channel,

@@ -464,7 +464,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
     }
     if (task.isOver) throw new Error(`Cannot register ${JSON.stringify(name)}: ${task} has finished`);
     names.set(name, task as Tasklet);
-    onFinish(task, () => names.delete(name));
+    onFinish(task, () => void names.delete(name));
   }
 
   /** The tasklet registered under `name`, or `undefined`. */

@@ -44,6 +44,17 @@ const CORE: Record<string, string[]> = {
   ],
   "select.ts": ["context.ts", "inbox.ts types", "life.ts types", "message.ts types", "timer.ts", "wait.ts"],
   "channel.ts": ["context.ts", "mailbox.ts", "select.ts", "timer.ts", "wait.ts"],
+  "group.ts": [
+    "context.ts",
+    "inbox.ts",
+    "life.ts",
+    "message.ts",
+    "suspend.ts",
+    "tasklet.ts",
+    "timer.ts",
+    "wait.ts",
+  ],
+  "pool.ts": ["life.ts", "tasklet.ts", "timer.ts", "wait.ts"],
   "supervisor.ts": [
     "context.ts",
     "inbox.ts",
@@ -75,7 +86,17 @@ const CORE: Record<string, string[]> = {
     "timer.ts",
     "wait.ts",
   ],
-  "mod.ts": ["message.ts", "timer.ts", "local.ts", "tasklet.ts", "channel.ts", "supervisor.ts", "net.ts"],
+  "mod.ts": [
+    "message.ts",
+    "timer.ts",
+    "local.ts",
+    "tasklet.ts",
+    "channel.ts",
+    "group.ts",
+    "pool.ts",
+    "supervisor.ts",
+    "net.ts",
+  ],
 };
 
 /** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */

@@ -16,6 +16,7 @@ import { type Self, Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError, timerCount } from "../timer.ts";
 import { run } from "./program.ts";
+import { CountingSignal } from "./signal.ts";
 
 class MSG_GREETING extends Message("MSG_GREETING")<[name: string]> {}
 class MSG_LOUD_GREETING extends MSG_GREETING {}
@@ -1345,21 +1346,4 @@ async function until(condition: () => boolean): Promise<void> {
 
 function setTurn(f: () => void): void {
   void new Promise((resolve) => setTimeout(resolve)).then(f);
-}
-
-/** A signal that counts who listens. */
-class CountingSignal extends EventTarget implements AbortSignal {
-  listeners = 0;
-  readonly aborted = false;
-  readonly reason = undefined;
-  onabort = null;
-  throwIfAborted(): void {}
-  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void {
-    this.listeners++;
-    super.addEventListener(...args);
-  }
-  override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void {
-    this.listeners--;
-    super.removeEventListener(...args);
-  }
 }

@@ -1,9 +1,11 @@
 import { assertEquals } from "@std/assert";
 import * as mod from "../mod.ts";
 import * as channel from "../channel.ts";
+import * as group from "../group.ts";
 import * as local from "../local.ts";
 import * as message from "../message.ts";
 import * as net from "../net.ts";
+import * as pool from "../pool.ts";
 import * as supervisor from "../supervisor.ts";
 import * as tasklet from "../tasklet.ts";
 import * as timer from "../timer.ts";
@@ -15,6 +17,8 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
   [timer, ["Timeout", "TimeoutError"]],
   [tasklet, ["Tasklet", "dispatch", "quit", "JoinError", "TaskletExit", "MSG_DOWN"]],
   [channel, ["Channel", "ChannelClosedError", "select", "messages", "after"]],
+  [group, ["Group", "MSG_JOINED", "MSG_LEFT"]],
+  [pool, ["Pool", "PoolClosedError"]],
   [supervisor, ["Supervisor", "SupervisorError"]],
   [net, [
     "Server",

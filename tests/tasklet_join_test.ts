@@ -535,6 +535,13 @@ Deno.test("Tasklet.register() names a tasklet until it finishes; a taken name th
   assertEquals(Tasklet.whereis("own"), undefined);
 });
 
+Deno.test("Tasklet.register() leaves an error of the tasklet to be reported", async () => {
+  using reports = catchReports();
+  Tasklet.register("failing", Tasklet.new(() => Promise.reject(new Error("No luck")))());
+  await reports.settled();
+  assertEquals([reports.texts.length, Tasklet.whereis("failing")], [1, undefined]);
+});
+
 Deno.test("Tasklet.register() again by the same tasklet is a taken name too, and frees nothing of others", async () => {
   await using _ = virtualTime();
   const task = Tasklet.new(() => Tasklet.sleep(10))();
