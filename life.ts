@@ -9,6 +9,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { hook } from "./hook.ts";
 import { Inbox } from "./inbox.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
@@ -214,10 +215,13 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.inbox = new Inbox(this, options.mailbox);
     if (!options.daemon) this.#adoptBy(current());
     else daemons.add(this);
-    if (this.#parent === undefined) roots.add(this);
-    if (this.#parent === undefined) return;
-    Timeout.inherit(this.#parent, this);
-    this.locals = this.#parent.locals;
+    if (this.#parent === undefined) {
+      roots.add(this);
+    } else {
+      Timeout.inherit(this.#parent, this);
+      this.locals = this.#parent.locals;
+    }
+    if (hook !== undefined) hook.spawned(this);
   }
 
   /** The tasklet that created it and waits for it; `undefined` for a daemon and outside of any. */
@@ -490,6 +494,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     const body = this.#body!;
     this.#phase = "body";
     this.#body = undefined;
+    if (hook !== undefined) hook.started(this);
     let result: unknown;
     try {
       result = running.run(this, body);
@@ -551,6 +556,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
       child.#parent = undefined;
       if (parent !== undefined) child.#link(parent);
     }
+    if (hook !== undefined) hook.finished(this, this.#end);
     if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
     nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
   }
