@@ -55,7 +55,8 @@ export type Observation =
   }
   /**
    * A message will not be received: the mailbox is full (`"refused"`), a newer one took its place (`"oldest"`), the
-   * receiver has `"finished"`, or it waits for the caller (`"deadlock"`; `why` names the cycle).
+   * receiver has `"finished"`, or it waits for the caller (`"deadlock"`; `why` names the cycle). In the last two cases it
+   * was not even sent.
    */
   | {
     readonly type: "dropped";
