@@ -10,6 +10,7 @@
 import process from "node:process";
 import type { Block } from "./lag.ts";
 import { type DropReason, type Observation, observe, snapshot, type TaskletSnapshot } from "./observe.ts";
+import type { Sender } from "./message.ts";
 import type { AnyTasklet, TaskletStatus } from "./tasklet.ts";
 import { now } from "./timer.ts";
 
@@ -22,6 +23,8 @@ const LONG_GAP = 50; // milliseconds without any event, which may be somebody's 
 
 /** A message that was sent, or a reply. */
 export interface Letter {
+  /** Which one it was, counted from the first. */
+  readonly order: number;
   /** When, by the library's clock. */
   readonly at: number;
   /** The type of the message. */
@@ -33,7 +36,7 @@ export interface Letter {
   /** Who it is for; `undefined`: for somebody outside. */
   readonly to: Party | undefined;
   /** Why it did not arrive, if that is so. */
-  dropped?: DropReason;
+  readonly dropped?: DropReason | undefined;
 }
 
 /** A tasklet that is named, and may have gone. */
@@ -118,29 +121,54 @@ export interface Cycle {
   readonly type: string;
 }
 
+type Slot = { -readonly [K in keyof Letter]: Letter[K] };
+
 /** What is kept of a tasklet. */
 class Entry {
   sent = 0;
   received = 0;
   dropped = 0;
-  letters: Letter[] | undefined;
+  // For the letters of all: the tasklet itself would be kept by them.
+  readonly party: Party;
+  letters: Slot[] | undefined;
   next = 0; // where in the ring the next letter goes
   site: readonly string[] | undefined;
 
-  keep(letter: Letter): void {
+  constructor({ id, name }: Party) {
+    this.party = { id, name };
+  }
+
+  // Each ring has letters of its own, which are written anew: nothing is made for a message, and nothing left behind.
+  keep(
+    order: number,
+    at: number,
+    type: string,
+    kind: Letter["kind"],
+    from: Party | undefined,
+    to: Party | undefined,
+  ): void {
     const letters = this.letters ??= [];
-    if (letters.length < LETTERS) letters.push(letter);
-    else letters[this.next] = letter;
+    const slot = letters[this.next];
+    if (slot === undefined) {
+      letters.push({ order, at, type, kind, from, to, dropped: undefined });
+    } else {
+      slot.order = order;
+      slot.at = at;
+      slot.type = type;
+      slot.kind = kind;
+      slot.from = from;
+      slot.to = to;
+      slot.dropped = undefined;
+    }
     this.next = (this.next + 1) % LETTERS;
   }
 
-  get newest(): Letter | undefined {
+  get newest(): Slot | undefined {
     return this.letters?.[(this.next + LETTERS - 1) % LETTERS];
   }
 
   get inOrder(): readonly Letter[] {
-    const letters = this.letters ?? [];
-    return letters.length < LETTERS ? letters : [...letters.slice(this.next), ...letters.slice(0, this.next)];
+    return (this.letters ?? []).map((slot) => ({ ...slot })).toSorted((a, b) => a.order - b.order);
   }
 }
 
@@ -220,32 +248,38 @@ export class Account implements Disposable {
     }
   }
 
-  #entry({ id }: Party): Entry {
-    let entry = this.#entries.get(id);
-    if (entry === undefined) this.#entries.set(id, entry = new Entry());
+  #entry(task: Party): Entry {
+    let entry = this.#entries.get(task.id);
+    if (entry === undefined) this.#entries.set(task.id, entry = new Entry(task));
     return entry;
   }
 
+  // Of one that has ended nothing new is kept.
+  #living(task: Pick<Sender, "id" | "name" | "alive"> | undefined): Entry | undefined {
+    if (task === undefined) return undefined;
+    return this.#entries.get(task.id) ?? (task.alive ? this.#entry(task) : undefined);
+  }
+
   #sent(at: number, { message, to }: Observation & { type: "sent" }): void {
-    const from = message.sender;
-    const letter: Letter = { at, type: message.type, kind: "message", from: party(from), to: party(to) };
-    this.#totals.sent++;
-    this.#entry(to).keep(letter);
-    if (from === undefined) return;
-    const entry = this.#entries.get(from.id) ?? (from.alive ? this.#entry(from) : undefined);
-    if (entry === undefined) return;
-    entry.sent++;
-    if (from.id !== to.id) entry.keep(letter);
+    const sender = this.#living(message.sender);
+    const receiver = this.#living(to);
+    const order = ++this.#totals.sent + this.#totals.replied;
+    const from = sender?.party ?? party(message.sender);
+    const whom = receiver?.party ?? party(to);
+    receiver?.keep(order, at, message.type, "message", from, whom);
+    if (sender === undefined) return;
+    sender.sent++;
+    if (sender !== receiver) sender.keep(order, at, message.type, "message", from, whom);
   }
 
   #replied(at: number, { message, by, failure }: Observation & { type: "replied" }): void {
-    const to = message.sender;
+    const order = this.#totals.sent + ++this.#totals.replied;
     const kind = failure === undefined ? "reply" : "failure";
-    const letter: Letter = { at, type: message.type, kind, from: party(by), to: party(to) };
-    this.#totals.replied++;
+    const [answerer, caller] = [this.#living(by), this.#living(message.sender)];
+    const [from, to] = [answerer?.party ?? party(by), caller?.party ?? party(message.sender)];
     if (failure !== undefined) this.#totals.failures++;
-    if (by !== undefined) this.#entries.get(by.id)?.keep(letter);
-    if (to !== undefined) this.#entries.get(to.id)?.keep(letter);
+    answerer?.keep(order, at, message.type, kind, from, to);
+    if (caller !== answerer) caller?.keep(order, at, message.type, kind, from, to);
   }
 
   #dropped(at: number, { message, to, reason, why }: Observation & { type: "dropped" }): void {
@@ -310,11 +344,11 @@ export class Account implements Disposable {
   /** The last messages among those tasklets, oldest first, each once. */
   between(ids: readonly number[]): Letter[] {
     const chosen = new Set<number | undefined>(ids);
-    const letters = new Set<Letter>();
-    for (const id of ids) for (const letter of this.detail(id).letters) letters.add(letter);
-    return [...letters].filter(({ from, to }) =>
+    const letters = new Map<number, Letter>();
+    for (const id of ids) for (const letter of this.detail(id).letters) letters.set(letter.order, letter);
+    return [...letters.values()].filter(({ from, to }) =>
       ids.length === 1 || (chosen.has(from?.id) && chosen.has(to?.id))
-    ).toSorted((a, b) => a.at - b.at);
+    ).toSorted((a, b) => a.order - b.order);
   }
 
   /** Who began something just before the event loop stood still, which it did at the latest from `from` on. */

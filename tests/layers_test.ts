@@ -115,7 +115,14 @@ const CORE: Record<string, string[]> = {
 const OPT_IN: Record<string, string[]> = {
   "testing.ts": ["node:timers", "timer.ts"],
   "lag.ts": ["node:timers", "timer.ts"],
-  "account.ts": ["node:process", "lag.ts types", "observe.ts", "tasklet.ts types", "timer.ts"],
+  "account.ts": [
+    "node:process",
+    "lag.ts types",
+    "message.ts types",
+    "observe.ts",
+    "tasklet.ts types",
+    "timer.ts",
+  ],
   "warnings.ts": ["account.ts types", "lag.ts types"],
   "metrics.ts": ["account.ts types"],
   "feed.ts": ["account.ts types", "warnings.ts types"],

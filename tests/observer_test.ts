@@ -265,9 +265,9 @@ Deno.test("/metrics is what Prometheus reads", TIME, async () => {
 Deno.test("mermaid() has an arrow for each kind of message", () => {
   const [a, b] = [{ id: 1, name: "a" }, { id: 2, name: "b" }];
   const letters: Letter[] = [
-    { at: 0, type: "MSG_A", kind: "message", from: undefined, to: a },
-    { at: 1, type: "MSG_A", kind: "message", from: a, to: b, dropped: "refused" },
-    { at: 2, type: "MSG_A", kind: "failure", from: b, to: a },
+    { order: 1, at: 0, type: "MSG_A", kind: "message", from: undefined, to: a },
+    { order: 2, at: 1, type: "MSG_A", kind: "message", from: a, to: b, dropped: "refused" },
+    { order: 3, at: 2, type: "MSG_A", kind: "failure", from: b, to: a },
   ];
   assertEquals(mermaid(letters).split("\n").slice(4), [
     "  outside->>t1: MSG_A",
