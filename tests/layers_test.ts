@@ -114,6 +114,7 @@ const CORE: Record<string, string[]> = {
 /** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */
 const OPT_IN: Record<string, string[]> = {
   "testing.ts": ["node:timers", "timer.ts"],
+  "otel.ts": ["@opentelemetry/api", "node:timers", "observe.ts", "tasklet.ts types"],
   "lag.ts": ["node:timers", "timer.ts"],
   "account.ts": [
     "node:process",
