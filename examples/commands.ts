@@ -19,7 +19,7 @@ export const LONGEST_COMMAND = 4096;
 const CHUNK = 4096;
 // What a client that uses newlines has sent behind the last of them may be the beginning of a command, which TCP has
 // cut: then the rest follows at once.
-const AT_ONCE = 200; // milliseconds
+const AT_ONCE = 500; // milliseconds
 
 const Command: MessageClass<"MSG_COMMAND"> = Message("MSG_COMMAND");
 
