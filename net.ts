@@ -395,7 +395,8 @@ export class Socket implements ByteStream, Disposable {
    * @throws {Deno.errors.BrokenPipe} If the peer has gone.
    */
   writeSome(bytes: Uint8Array): Promise<number> {
-    return Tasklet.wait(this.#connection.write(bytes));
+    const written = this.#connection.write(bytes);
+    return running.getStore() === undefined ? written : Tasklet.wait(written);
   }
 
   /** Ends this side: the peer reads to the end, and can still send. */

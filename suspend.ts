@@ -69,7 +69,7 @@ class TurnWait extends Wait<void> {
   /** Begins to wait. */
   override begin(): boolean {
     const begun = super.begin();
-    if (begun) onTurn(() => this.resume(), this.owner);
+    if (begun) onTurn(() => this.resumeInTurn(), this.owner);
     return begun;
   }
 }

@@ -25,6 +25,7 @@ let turnedAt = 0;
 // Reading the clock costs as much as a delivery, so it is read after as many more of them as take half the time that
 // is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
+let spent = false; // what comes now is held back; until then, only who asks for a turn waits for it
 let heldBack: (() => void)[] | undefined;
 let letGo = 0; // of those
 
@@ -42,12 +43,12 @@ export function useOrder(replacement: Order): Disposable {
 
 /** Counts a delivery; whether it has to wait for the next turn. */
 function isSpent(): boolean {
-  if (heldBack !== undefined || order !== undefined || ++deliveries > MOST_DELIVERIES) return true;
-  if (deliveries < nextLook) return false;
+  if (spent || order !== undefined) return true;
+  if (++deliveries < nextLook) return false;
   const elapsed = now() - turnedAt;
-  if (elapsed > LONGEST_SLICE) return true;
+  if (elapsed > LONGEST_SLICE || deliveries > MOST_DELIVERIES) return spent = true;
   const foreseen = ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed);
-  nextLook = deliveries + Math.max(1, Math.min(8, foreseen));
+  nextLook = Math.min(deliveries + Math.max(1, Math.min(8, foreseen)), MOST_DELIVERIES + 1);
   return false;
 }
 
@@ -67,7 +68,9 @@ function endTurn(): void {
   deliveries = 0;
   turnedAt = now();
   nextLook = 1;
-  for (const end = Math.min(list.length, letGo + MOST_DELIVERIES); letGo < end; letGo++) list[letGo]!();
+  const end = Math.min(list.length, letGo + MOST_DELIVERIES);
+  spent = end < list.length; // then newcomers go to the end of the line
+  while (letGo < end) list[letGo++]!();
   if (letGo > list.length / 2) { // so that a line that never ends keeps no memory of those who have left it
     heldBack = letGo < list.length ? list.slice(letGo) : undefined;
     letGo = 0;
@@ -230,6 +233,11 @@ export abstract class Wait<T = unknown> {
     if (!this.#leave(false)) return;
     if (isSpent()) onTurn(() => this.#resolve(value), this.owner);
     else this.#resolve(value);
+  }
+
+  /** The same from within the turn that was waited for: nothing is held back once more. */
+  protected resumeInTurn(value: T): void {
+    if (this.#leave(false)) this.#resolve(value);
   }
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
+import { type AnyMessage, printable, type Server, type Socket, Tasklet } from "../mod.ts";
 import { program, serve, serverFlags, type ServerOptions, serverOptions, wholeNumber } from "./cli.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
 
@@ -30,17 +30,25 @@ export function chat(options: ChatOptions = {}): Server {
     client.writeLine("type 'quit' to exit..");
     try {
       for await (const msg of Tasklet.receive()) {
-        if (msg.match(MSG_QUIT)) break;
-        if (!msg.match(MSG_LINE_READ)) continue;
-        const line = printable(msg.args[0]).trim();
-        if (line === "quit") break;
-        Client.multicast([...clients].filter((other) => other !== client), line);
+        const lines: string[] = [];
+        let goesOn = hear(msg, lines);
+        for (const next of Tasklet.pending()) goesOn = goesOn && hear(next, lines);
+        Client.multicast([...clients].filter((other) => other !== client), lines);
+        if (!goesOn) break;
       }
       farewell = undefined;
     } finally {
       clients.delete(client);
       await client.close(farewell);
     }
+  }
+
+  // Adds what was said to `lines`; whether the client stays.
+  function hear(msg: AnyMessage, lines: string[]): boolean {
+    if (!msg.match(MSG_LINE_READ)) return !msg.match(MSG_QUIT);
+    const line = printable(msg.args[0]).trim();
+    if (line !== "quit") lines.push(line);
+    return line !== "quit";
   }
 
   return serve(options, 9010, handle);

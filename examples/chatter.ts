@@ -90,7 +90,7 @@ export function chatter(options: ChatterOptions = {}): Server {
   }
 
   function tellAll(line: string): void {
-    Client.multicast([...members.values()].map((member) => member.client), line);
+    Client.multicast([...members.values()].map((member) => member.client), [line]);
   }
 
   return serve(options, 1980, login);
