@@ -27,6 +27,16 @@
  * @module
  */
 import { running } from "./context.ts";
+import {
+  type Address,
+  type Connection,
+  currentNetwork,
+  type Endpoint,
+  type Listener,
+  type Network,
+  type ServerAddress,
+  type SystemErrorName,
+} from "./network.ts";
 import type { ByteStream } from "./stream.ts";
 import { pass, type Start } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
@@ -34,6 +44,19 @@ import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
 
 export { LineTooLongError } from "./lines.ts";
 export type { PaceOptions } from "./pace.ts";
+export {
+  type Address,
+  type Connection,
+  type Endpoint,
+  type Listener,
+  type ListenOptions,
+  type NetAddress,
+  type Network,
+  type ServerAddress,
+  type SystemErrorName,
+  type UnixAddress,
+  useNetwork,
+} from "./network.ts";
 export {
   BufferedReader,
   BufferedStream,
@@ -45,37 +68,6 @@ export {
   WriteOverflowError,
 } from "./stream.ts";
 export { printable } from "./text.ts";
-
-/** A TCP address. */
-export interface NetAddress {
-  /**
-   * A name or an IP address.
-   *
-   * @default {"localhost"}
-   */
-  hostname?: string | undefined;
-  /** The port; to listen on, 0 for any that is free. */
-  port: number;
-}
-
-/** The address of a unix socket. */
-export interface UnixAddress {
-  /** The path of the socket. */
-  path: string;
-}
-
-/** Where to connect to, or where a peer is. */
-export type Address = NetAddress | UnixAddress;
-
-/** Where to listen. With `cert` and `key`, connections are encrypted by TLS. */
-export type ServerAddress =
-  | (NetAddress & {
-    /** The certificate chain, in PEM format. */
-    cert?: string | undefined;
-    /** The private key, in PEM format. */
-    key?: string | undefined;
-  })
-  | UnixAddress;
 
 /** How a server is bounded. */
 export interface ServeOptions {
@@ -118,17 +110,17 @@ const DESCRIPTOR_PAUSE = 100;
 export class Server implements AsyncDisposable {
   /** Where it listens; with the port that was picked, if it was to pick one. */
   readonly address: Address;
-  readonly #listener: Deno.Listener;
+  readonly #listener: Listener;
   readonly #handle: Handler;
   readonly #maxConnections: number;
   readonly #idleTimeout: number;
   readonly #sockets = new Set<Socket>();
   readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
   readonly #task: Tasklet<void>;
-  #accepting: Promise<Deno.Conn> | undefined;
+  #accepting: Promise<Connection> | undefined;
   #onRoom: (() => void) | undefined; // what waits for a connection to close
 
-  private constructor(listener: Deno.Listener, handle: Handler, options: ServeOptions) {
+  private constructor(listener: Listener, handle: Handler, options: ServeOptions) {
     this.#listener = listener;
     this.address = addressOf(listener.addr);
     this.#handle = handle;
@@ -212,15 +204,13 @@ export class Server implements AsyncDisposable {
   }
 
   // The next connection, or `undefined` when the listener was closed.
-  async #accept(): Promise<Deno.Conn | undefined> {
+  async #accept(): Promise<Connection | undefined> {
     while (true) {
       try {
         const accept = () => this.#accepting = this.#listener.accept();
         return await taking(accept, () => close(this.#listener), { what: "for a connection" });
       } catch (error) {
-        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-          return undefined;
-        }
+        if (isNamed(error, "BadResource", "Interrupted")) return undefined;
         if (isOutOfDescriptors(error)) await Tasklet.sleep(DESCRIPTOR_PAUSE);
         else if (!isDisconnect(error)) throw error;
       }
@@ -267,7 +257,7 @@ export class Socket implements ByteStream, Disposable {
   readonly localAddress: Address;
   /** Resolves when this end has been closed. */
   readonly closed: Promise<void>;
-  readonly #connection: Deno.Conn;
+  readonly #connection: Connection;
   readonly #idleTimeout: number;
   readonly #resolveClosed: () => void;
   #lastByteAt = 0;
@@ -278,7 +268,7 @@ export class Socket implements ByteStream, Disposable {
   #isClosed = false;
 
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
-  constructor(connection: Deno.Conn, idleTimeout: number = Infinity) {
+  constructor(connection: Connection, idleTimeout: number = Infinity) {
     this.#connection = connection;
     this.#idleTimeout = idleTimeout;
     this.remoteAddress = addressOf(connection.remoteAddr);
@@ -300,10 +290,7 @@ export class Socket implements ByteStream, Disposable {
   static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
     const controller = new AbortController();
     const { signal } = controller;
-    const connect = (): Promise<Deno.Conn> =>
-      "path" in address
-        ? Deno.connect({ transport: "unix", path: address.path })
-        : Deno.connect({ hostname: address.hostname ?? "localhost", port: address.port, signal });
+    const connect = () => network().connect(address, signal);
     const connection = await taking(connect, () => controller.abort(), { timeout, what: "for a connection" });
     return new Socket(connection);
   }
@@ -378,10 +365,14 @@ export class Socket implements ByteStream, Disposable {
    *
    * @throws {Deno.errors.BrokenPipe} If the peer has gone.
    */
-  async write(bytes: Uint8Array): Promise<void> {
-    const written = this.#writing.then(() => this.#writeAll(bytes));
-    this.#writing = written.then(() => {}, () => {}); // the error is for who wrote, not for who writes next
-    await Tasklet.wait(written);
+  write(bytes: Uint8Array): Promise<void> {
+    return this.#afterWrites(() => this.#writeAll(bytes));
+  }
+
+  async #afterWrites(step: () => Promise<void>): Promise<void> {
+    const done = this.#writing.then(step);
+    this.#writing = done.catch(() => {}); // the error is for who wrote, not for who writes next
+    await Tasklet.wait(done);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
@@ -399,9 +390,9 @@ export class Socket implements ByteStream, Disposable {
     return running.getStore() === undefined ? written : Tasklet.wait(written);
   }
 
-  /** Ends this side: the peer reads to the end, and can still send. */
-  async closeWrite(): Promise<void> {
-    await Tasklet.wait(this.#connection.closeWrite());
+  /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */
+  closeWrite(): Promise<void> {
+    return this.#afterWrites(() => this.#connection.closeWrite());
   }
 
   /** Closes both sides. Harmless twice. */
@@ -420,10 +411,18 @@ export class Socket implements ByteStream, Disposable {
 
 /** Whether `error` says that the peer has gone: a connection that was reset, aborted or closed at the other end. */
 export function isDisconnect(error: unknown): boolean {
-  const { BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut } = Deno.errors;
-  return [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut].some((each) =>
-    error instanceof each
-  );
+  return isNamed(error, "BrokenPipe", "ConnectionAborted", "ConnectionReset", "NotConnected", "TimedOut");
+}
+
+// Not by their classes: other networks run where there is no Deno, and so no `Deno.errors`.
+function isNamed(error: unknown, ...names: string[]): boolean {
+  return error instanceof Error && names.includes(error.name);
+}
+
+/** An error as the system's network throws it: one of `Deno.errors` or, where there is no Deno, one of that name. */
+export function systemError(name: SystemErrorName, message: string, options?: ErrorOptions): Error {
+  if (typeof Deno !== "undefined") return new Deno.errors[name](message, options);
+  return Object.assign(new Error(message, options), { name });
 }
 
 /** A read under way, and who waits for it. */
@@ -435,18 +434,34 @@ interface Reading {
   } | undefined;
 }
 
-function listen(address: ServerAddress, reusePort: boolean): Deno.Listener {
-  try {
+// The network of the operating system.
+const system: Network = {
+  listen(address, { reusePort }) {
     if ("path" in address) return Deno.listen({ transport: "unix", path: address.path });
     const { hostname = "localhost", port, cert, key } = address;
-    if (cert === undefined && key === undefined) return Deno.listen({ hostname, port, reusePort });
-    if (cert === undefined || key === undefined) {
-      throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
-    }
+    if (cert === undefined || key === undefined) return Deno.listen({ hostname, port, reusePort });
     return Deno.listenTls({ hostname, port, reusePort, cert, key });
+  },
+  connect(address, signal) {
+    if ("path" in address) return Deno.connect({ transport: "unix", path: address.path });
+    const { hostname = "localhost", port } = address;
+    return Deno.connect({ hostname, port, signal });
+  },
+};
+
+function network(): Network {
+  return currentNetwork() ?? system;
+}
+
+function listen(address: ServerAddress, reusePort: boolean): Listener {
+  if (!("path" in address) && (address.cert === undefined) !== (address.key === undefined)) {
+    throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
+  }
+  try {
+    return network().listen(address, { reusePort });
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    throw new Deno.errors.AddrInUse(`Cannot listen on ${format(address)}: the address is in use`, {
+    if (!isNamed(error, "AddrInUse")) throw error;
+    throw systemError("AddrInUse", `Cannot listen on ${format(address)}: the address is in use`, {
       cause: error,
     });
   }
@@ -456,9 +471,8 @@ function format(address: Address): string {
   return "path" in address ? address.path : `${address.hostname ?? "localhost"}:${address.port}`;
 }
 
-function addressOf(address: Deno.Addr): Address {
-  if ("path" in address) return { path: address.path ?? "" }; // a client of a unix socket has none
-  const { hostname, port } = address as Deno.NetAddr;
+function addressOf({ hostname, port, path }: Endpoint): Address {
+  if (port === undefined) return { path: path ?? "" }; // a client of a unix socket has none
   return { hostname, port };
 }
 
@@ -478,15 +492,13 @@ function taking<T extends Disposable>(
   }, options);
 }
 
-function setNoDelay(connection: Deno.Conn): void {
+function setNoDelay(connection: Connection): void {
   if (!("setNoDelay" in connection)) return; // a unix socket, or TLS, for which Deno has no way
   try {
     (connection as Deno.TcpConn).setNoDelay(true);
   } catch (error) {
     // The peer has gone already; whoever reads is told.
-    if (!(error instanceof Deno.errors.BadResource) && (error as { code?: string }).code === undefined) {
-      throw error;
-    }
+    if (!isNamed(error, "BadResource") && (error as { code?: string }).code === undefined) throw error;
   }
 }
 
@@ -494,7 +506,7 @@ function close(resource: { close(): void }): void {
   try {
     resource.close();
   } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error; // otherwise it is closed already
+    if (!isNamed(error, "BadResource")) throw error; // otherwise it is closed already
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Tests of tasklets without sleeping.
+ * Tests of tasklets without sleeping, and of servers without a network.
  *
  * Runtime-neutral.
  *
@@ -7,6 +7,14 @@
  */
 import { setImmediate } from "node:timers";
 import { type Clock, now, useClock } from "./timer.ts";
+
+export {
+  type MemoryConnection,
+  type MemoryNetwork,
+  memoryNetwork,
+  type MemoryNetworkOptions,
+  type NetworkConditions,
+} from "./memory.ts";
 
 /** Time that stands still, and jumps to the next timer when there is nothing else to do. */
 export interface VirtualTime extends AsyncDisposable {

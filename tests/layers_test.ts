@@ -12,6 +12,7 @@ const CORE: Record<string, string[]> = {
   "text.ts": [],
   "telnet.ts": [],
   "lines.ts": ["@std/streams"],
+  "network.ts": [],
   "local.ts": ["context.ts"],
   "message.ts": ["context.ts", "mailbox.ts"],
   "timer.ts": ["context.ts", "node:timers"],
@@ -78,6 +79,7 @@ const CORE: Record<string, string[]> = {
   "net.ts": [
     "context.ts",
     "lines.ts",
+    "network.ts",
     "pace.ts types",
     "stream.ts",
     "suspend.ts",
@@ -99,9 +101,15 @@ const CORE: Record<string, string[]> = {
   ],
 };
 
-/** Entry points of their own: they may import the core and npm packages, and nobody in the core imports them. */
+/**
+ * Entry points of their own, and what lies below them: they may import the core and npm packages, and nobody in the core
+ * imports them.
+ */
 const OPT_IN: Record<string, string[]> = {
-  "testing.ts": ["node:timers", "timer.ts"],
+  "wire.ts": ["context.ts", "mailbox.ts", "timer.ts"],
+  "link.ts": ["mailbox.ts", "net.ts", "network.ts types", "wait.ts", "wire.ts"],
+  "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "wire.ts"],
+  "testing.ts": ["memory.ts", "node:timers", "timer.ts"],
 };
 
 /** Built from the types above alone. */
