@@ -39,7 +39,7 @@
  * console.log(await client.reader.readLine().catch(isDisconnect)); // true
  * ```
  *
- * Runtime-neutral: no Deno namespace.
+ * Runtime-neutral: where there is no Deno, errors are plain ones of the same names.
  *
  * @module
  */
@@ -115,6 +115,7 @@ export interface MemoryNetwork extends NetworkConditions, Network, Disposable {
 
 /**
  * Puts a network in memory in charge of all that listens or connects, until disposed. What is left of it then is closed.
+ * Disposing it twice is harmless.
  *
  * @throws {RangeError} If an option makes no sense.
  */

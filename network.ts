@@ -122,5 +122,9 @@ export function currentNetwork(): Network | undefined {
 export function useNetwork(network: Network): Disposable {
   const previous = replacement;
   replacement = network;
-  return { [Symbol.dispose]: () => void (replacement = previous) };
+  return {
+    [Symbol.dispose]: () => {
+      if (replacement === network) replacement = previous; // otherwise it has been disposed already
+    },
+  };
 }

@@ -67,7 +67,10 @@ Deno.test("memoryNetwork() is in charge until disposed, and so is one inside ano
   const log: unknown[] = [];
   const address = { port: 4711 };
   {
-    using _outer = memoryNetwork();
+    using ended = memoryNetwork();
+    ended[Symbol.dispose]();
+    using network = memoryNetwork();
+    ended[Symbol.dispose]();
     await using outer = Server.serve(address, (socket) => write(socket, "outer"));
     {
       using _inner = memoryNetwork();
@@ -77,12 +80,12 @@ Deno.test("memoryNetwork() is in charge until disposed, and so is one inside ano
       log.push(await readOn(socket));
     }
     using socket = await Socket.connect(outer.address);
-    log.push(await readOn(socket));
+    log.push(await readOn(socket), network.connections.length);
   }
   await using system = Server.serve(ANYWHERE, (socket) => write(socket, "system"));
   using socket = await Socket.connect(system.address);
   log.push(await readOn(socket));
-  assertEquals(log, [["inner", null], ["outer", null], ["system", null]]);
+  assertEquals(log, [["inner", null], ["outer", null], 1, ["system", null]]);
 });
 
 Deno.test("memoryNetwork() closes what is left of it when disposed, and leaves no timer", TIME, async () => {

@@ -834,6 +834,26 @@ async function hasGone(socket: Socket): Promise<boolean> {
   return length === "gone" || (length as number) < 8_000_000;
 }
 
+onEach(
+  "BufferedStream with a stallTimeout gives up on a peer that takes nothing, and on no other",
+  async (network) => {
+    await using reception = new Reception(network.free());
+    const text = "x".repeat(8_000_000);
+    const log: unknown[] = [];
+    for (const doesRead of [true, false]) {
+      const [here, there] = await reception.pair();
+      const stream = new BufferedStream(here, { maxBuffered: Infinity, stallTimeout: STUCK });
+      stream.writer.write(text);
+      const reading = doesRead ? readAll(there) : Promise.resolve(text);
+      log.push(await outcome(stream.writer.flush()));
+      here.close();
+      log.push(await reading === text);
+      there.close();
+    }
+    assertEquals(log, [undefined, true, "TimeoutError", true]);
+  },
+);
+
 /* ------------------------------------------------------ Peers ------------------------------------------------ */
 
 const FAST = { every: 2 };
