@@ -43,7 +43,7 @@ import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
 
 export { LineTooLongError } from "./lines.ts";
-export type { PaceOptions } from "./pace.ts";
+export { Pace, type PaceOptions } from "./pace.ts";
 export {
   type Address,
   type Connection,
@@ -77,6 +77,12 @@ export interface ServeOptions {
    * @default {10000}
    */
   maxConnections?: number | undefined;
+  /**
+   * How many of them from one address, or `Infinity`; further ones are closed at once.
+   *
+   * @default {Infinity}
+   */
+  maxPerAddress?: number | undefined;
   /**
    * Milliseconds for which a peer may send nothing while it is read from; then the read ends with `TimeoutError`.
    *
@@ -113,8 +119,10 @@ export class Server implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #handle: Handler;
   readonly #maxConnections: number;
+  readonly #maxPerAddress: number;
   readonly #idleTimeout: number;
   readonly #sockets = new Set<Socket>();
+  readonly #perAddress = new Map<string, number>(); // how many of them
   readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
   readonly #task: Tasklet<void>;
   #accepting: Promise<Connection> | undefined;
@@ -125,6 +133,7 @@ export class Server implements AsyncDisposable {
     this.address = addressOf(listener.addr);
     this.#handle = handle;
     this.#maxConnections = options.maxConnections ?? 10_000;
+    this.#maxPerAddress = options.maxPerAddress ?? Infinity;
     this.#idleTimeout = options.idleTimeout ?? Infinity;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
     this.#task.signal.addEventListener("abort", () => this.#whenKilled());
@@ -140,11 +149,10 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If there is a `cert` without a `key`, or the other way round.
    */
   static serve(address: ServerAddress, handle: Handler, options: ServeOptions = {}): Server {
-    const { maxConnections = 1, idleTimeout = 0 } = options;
-    if (!(maxConnections === Infinity || Number.isSafeInteger(maxConnections)) || maxConnections < 1) {
-      throw new RangeError(
-        `Cannot serve: "maxConnections" must be a positive integer, got ${maxConnections}`,
-      );
+    const { maxConnections = 1, maxPerAddress = 1, idleTimeout = 0 } = options;
+    for (const [name, n] of Object.entries({ maxConnections, maxPerAddress })) {
+      if ((n === Infinity || Number.isSafeInteger(n)) && n >= 1) continue;
+      throw new RangeError(`Cannot serve: "${name}" must be a positive integer, got ${n}`);
     }
     checkMs("serve", "idleTimeout", idleTimeout);
     return new Server(listen(address, options.reusePort ?? false), handle, options);
@@ -182,7 +190,7 @@ export class Server implements AsyncDisposable {
         const connection = await this.#accept();
         if (connection === undefined) return;
         const socket = new Socket(connection, this.#idleTimeout);
-        this.#sockets.add(socket);
+        if (!this.#welcome(socket)) continue;
         this.#unattended.add(socket);
         Tasklet.new(() => this.#attend(socket), { name: this.#handle.name || "handle" })();
       }
@@ -192,6 +200,19 @@ export class Server implements AsyncDisposable {
       // The address is not free before the last accept has noticed.
       await this.#accepting?.then(() => {}, () => {});
     }
+  }
+
+  // Takes a socket in, or closes it, if there are too many from where it comes.
+  #welcome(socket: Socket): boolean {
+    const from = hostOf(socket);
+    const others = this.#perAddress.get(from) ?? 0;
+    if (others >= this.#maxPerAddress && from !== "") {
+      socket.close();
+      return false;
+    }
+    this.#perAddress.set(from, others + 1);
+    this.#sockets.add(socket);
+    return true;
   }
 
   // Not in the tasklet itself: one that is killed before it starts has no `finally`, and one whose handlers were
@@ -239,7 +260,11 @@ export class Server implements AsyncDisposable {
 
   #part(socket: Socket): void {
     socket.close();
-    this.#sockets.delete(socket);
+    if (!this.#sockets.delete(socket)) return;
+    const from = hostOf(socket);
+    const others = this.#perAddress.get(from)! - 1;
+    if (others > 0) this.#perAddress.set(from, others);
+    else this.#perAddress.delete(from);
     this.#onRoom?.();
   }
 }
@@ -425,6 +450,31 @@ export function systemError(name: SystemErrorName, message: string, options?: Er
   return Object.assign(new Error(message, options), { name });
 }
 
+// Empty where there is none: at a unix socket, all peers are of this machine.
+function hostOf(socket: Socket): string {
+  return "path" in socket.remoteAddress ? "" : socket.remoteAddress.hostname ?? "";
+}
+
+/**
+ * Removes the file of a unix socket on which nobody listens any more, because its server was killed.
+ *
+ * Anything else at `path` stays: a file of another kind, or a socket on which somebody listens.
+ *
+ * @returns Whether there was one.
+ */
+export async function removeStaleSocket(path: string): Promise<boolean> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) return false;
+    using _ = await Socket.connect({ path });
+    return false;
+  } catch (error) {
+    if (isNamed(error, "NotFound")) return false;
+    if (!isNamed(error, "ConnectionRefused")) throw error;
+  }
+  await Deno.remove(path);
+  return true;
+}
+
 /** A read under way, and who waits for it. */
 interface Reading {
   reader: {
@@ -437,7 +487,7 @@ interface Reading {
 // The network of the operating system.
 const system: Network = {
   listen(address, { reusePort }) {
-    if ("path" in address) return Deno.listen({ transport: "unix", path: address.path });
+    if ("path" in address) return listenAt(address.path);
     const { hostname = "localhost", port, cert, key } = address;
     if (cert === undefined || key === undefined) return Deno.listen({ hostname, port, reusePort });
     return Deno.listenTls({ hostname, port, reusePort, cert, key });
@@ -448,6 +498,23 @@ const system: Network = {
     return Deno.connect({ hostname, port, signal });
   },
 };
+
+// The file of a unix socket goes with its listener.
+function listenAt(path: string): Listener {
+  const listener = Deno.listen({ transport: "unix", path });
+  return {
+    addr: listener.addr as Deno.UnixAddr,
+    accept: () => listener.accept(),
+    close: () => {
+      listener.close();
+      try {
+        Deno.removeSync(path);
+      } catch (error) {
+        if (!isNamed(error, "NotFound")) throw error; // somebody else has removed it
+      }
+    },
+  };
+}
 
 function network(): Network {
   return currentNetwork() ?? system;

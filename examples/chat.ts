@@ -8,10 +8,11 @@
  * @module
  */
 import { type AnyMessage, printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import { program, serve, serverFlags, type ServerOptions, serverOptions, wholeNumber } from "./cli.ts";
+import { program, wholeNumber } from "./cli.ts";
+import { placeOf, serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
 
-export type { ServerOptions } from "./cli.ts";
+export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode chat} can be told. */
 export interface ChatOptions extends ServerOptions {
@@ -62,8 +63,8 @@ if (import.meta.main) {
     1_000_000,
   );
   const flags = { ...serverFlags(9010), backlog };
-  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags }, (values) => {
-    const server = chat({ ...serverOptions(values), backlog: values.backlog });
-    console.log(`listening for connections on port ${server.port}`);
+  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags }, async (values) => {
+    const server = chat({ ...await serverOptions(values), backlog: values.backlog });
+    console.log(`listening for connections on ${placeOf(server)}`);
   });
 }

@@ -14,6 +14,7 @@ import {
   LineTooLongError,
   Message,
   type MessageClass,
+  type PaceOptions,
   type Socket,
   Tasklet,
   TimeoutError,
@@ -37,6 +38,8 @@ export class MSG_LINE_READ extends LineRead<[line: string]> {}
 export interface ClientOptions {
   /** How many bytes a line may have. @default {65536} */
   readonly maxLine?: number | undefined;
+  /** How fast lines are taken from it. @default {as fast as they come} */
+  readonly linePace?: PaceOptions | undefined;
   /** How many lines may wait for a client whose socket takes nothing. @default {1000} */
   readonly backlog?: number | undefined;
   /** Takes what happens, a line each. @default {nothing} */
@@ -68,12 +71,13 @@ export class Client {
    */
   constructor(
     socket: Socket,
-    { maxLine, backlog = 1000, log = () => {} }: ClientOptions,
+    { maxLine, linePace, backlog = 1000, log = () => {} }: ClientOptions,
     read: Read = readLines,
   ) {
     this.#stream = new BufferedStream(socket, {
       maxLineLength: maxLine,
       maxBuffered: Infinity,
+      linePace,
       telnet: true,
     });
     this.#backlog = backlog;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import type { Server } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
-import type { ServerOptions } from "../examples/cli.ts";
+import type { ServerOptions } from "../examples/server.ts";
 import { directory } from "../examples/directory.ts";
 import { namesOf, simulate } from "../examples/users.ts";
 import { client, NARROW, requires, start, vanish } from "./harness.ts";

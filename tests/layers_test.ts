@@ -80,7 +80,7 @@ const CORE: Record<string, string[]> = {
     "context.ts",
     "lines.ts",
     "network.ts",
-    "pace.ts types",
+    "pace.ts",
     "stream.ts",
     "suspend.ts",
     "tasklet.ts",

@@ -21,6 +21,7 @@ import {
   startWithFewDescriptors,
   vanish,
 } from "./harness.ts";
+import { certificate } from "./certificate.ts";
 import { catchReports } from "./reports.ts";
 
 const LOCAL = { hostname: "localhost", port: 0 };
@@ -682,32 +683,6 @@ Deno.test("Server.serve() encrypts with cert and key", { ...TIME, ...requires("o
   again.close();
   await reports.settled();
 });
-
-async function certificate(): Promise<{ cert: string; key: string }> {
-  const folder = await Deno.makeTempDir();
-  try {
-    const request =
-      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost";
-    const extensions = [
-      "-addext",
-      "subjectAltName=DNS:localhost",
-      "-addext",
-      "basicConstraints=critical,CA:FALSE",
-    ];
-    const files = ["-keyout", `${folder}/key.pem`, "-out", `${folder}/cert.pem`];
-    const { success, stderr } = await new Deno.Command("openssl", {
-      args: [...request.split(" "), ...extensions, ...files],
-      stdin: "null",
-    }).output();
-    assert(success, decoder.decode(stderr));
-    return {
-      cert: await Deno.readTextFile(`${folder}/cert.pem`),
-      key: await Deno.readTextFile(`${folder}/key.pem`),
-    };
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /* ---------------------------------------------- Socket.connect() --------------------------------------------- */
 

@@ -30,6 +30,8 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
     "UnexpectedEndError",
     "WriteOverflowError",
     "isDisconnect",
+    "Pace",
+    "removeStaleSocket",
     "printable",
   ]],
 ];
