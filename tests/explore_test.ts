@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
+import { Channel, select } from "../channel.ts";
 import { TaskLocal } from "../local.ts";
 import { CallError, Message } from "../message.ts";
 import { setImmediate } from "node:timers";
@@ -724,6 +725,29 @@ const CORRECT: Record<string, () => Promise<unknown>> = {
     ));
     await silent.join();
     assertEquals(timerCount(), 0);
+  },
+  "producers and consumers on a channel with room for one": async () => {
+    const channel = new Channel<number>(1);
+    const taken: number[] = [];
+    async function produce(first: number) {
+      for (let n = first; n < first + 3; n++) await channel.send(n);
+    }
+    async function consume() {
+      for await (const n of channel) taken.push(n);
+    }
+    const consumers = [Tasklet.new(consume)(), Tasklet.new(consume)()];
+    await Tasklet.joinAll([Tasklet.new(produce)(0), Tasklet.new(produce)(10)]);
+    channel.close();
+    await Tasklet.joinAll(consumers);
+    assertEquals(taken.toSorted((a, b) => a - b), [0, 1, 2, 10, 11, 12]);
+  },
+  "a select that takes exactly one at a time": async () => {
+    const [a, b] = [new Channel<number>(), new Channel<number>()];
+    const senders = [a, b].map((channel, i) => Tasklet.new(() => channel.send(i))());
+    const got = [await select({ a, b }), await select({ a, b })];
+    assertEquals(got.map(([key]) => key).toSorted(), ["a", "b"]);
+    await Tasklet.joinAll(senders);
+    assertEquals([a.balance, b.balance], [0, 0]);
   },
   "a plain promise between two tasklets, and a wait for one": async () => {
     const { promise, resolve } = Promise.withResolvers<number>();

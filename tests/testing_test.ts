@@ -166,18 +166,16 @@ Deno.test("virtualTime(), The outside: whoever is in Tasklet.wait() is waited fo
 Deno.test("virtualTime(), The outside: a Tasklet.suspend() counts if it says so", async () => {
   await using time = virtualTime({ patience: 200 });
   const log: unknown[] = [];
-  async function wait(outside: boolean) {
+  async function wait(outside: boolean, promise: Promise<string>) {
     const start = time.now;
-    const promise = fromOutside(5, "came");
     const came = await Tasklet.suspend<string>((resume) => void promise.then(resume), {
       timeout: 1000,
       outside,
     }).catch((error) => error.name);
     log.push(came, time.now - start);
-    await promise;
   }
-  await Tasklet.new(() => wait(true))().join();
-  await Tasklet.new(() => wait(false))().join();
+  await Tasklet.new(wait)(true, fromOutside(5, "came")).join();
+  await Tasklet.new(wait)(false, new Promise(() => {})).join();
   assertEquals(log, ["came", 0, "TimeoutError", 1000]);
 });
 
@@ -193,11 +191,13 @@ Deno.test("virtualTime(), The outside: an infinite patience waits for what takes
 
 Deno.test("virtualTime(), The outside: without patience, nothing is waited for", async () => {
   await using time = virtualTime({ patience: 0 });
+  const { promise, resolve } = Promise.withResolvers<void>();
   const task = Tasklet.new(async () => {
-    await fromOutside(50, undefined);
+    await promise;
     return time.now;
   })();
   await Tasklet.sleep(1000);
+  resolve();
   assertEquals(await task.join(), 1000);
 });
 
