@@ -13,6 +13,7 @@ import { Inbox } from "./inbox.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import { onFloatingRejection } from "./program.ts";
+import { report } from "./report.ts";
 import { cycleOf, EndWait, JoinWait, LazyWait, pass } from "./suspend.ts";
 import {
   checkMs,
@@ -24,7 +25,17 @@ import {
   type TimeoutError,
   type Timer,
 } from "./timer.ts";
-import { exits, onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
+import {
+  exits,
+  isOrdered,
+  onAbort,
+  onTurn,
+  TaskletExit,
+  type Wait,
+  waitCounts,
+  type Waiter,
+  type WaitOptions,
+} from "./wait.ts";
 
 /**
  * Where a tasklet is in its life.
@@ -80,10 +91,12 @@ const GRACE = 5000;
 
 let created = 0;
 let starting: Life[] = [];
+const STARTS = {}; // the line of those that start, under an order of wake-ups
+let bodies = 0; // that run and are not abandoned
 let isAdopting = false;
 
 /**
- * All tasklets without a parent that have not finished.
+ * All tasklets without a parent that have not finished, abandoned ones among them.
  *
  * @ignore
  */
@@ -94,6 +107,15 @@ export const roots: Set<Life> = new Set();
  * @ignore
  */
 export const daemons: Set<Life> = new Set();
+
+/**
+ * How many tasklets are at work, or await something that is no wait point. For tests and tools.
+ *
+ * @ignore
+ */
+export function countAtWork(): number {
+  return bodies - waitCounts().waiters;
+}
 
 /**
  * Lets `task` run `body` on a later microtask, in order of creation.
@@ -489,6 +511,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (this.#phase !== "ready") return;
     const body = this.#body!;
     this.#phase = "body";
+    bodies++;
     this.#body = undefined;
     let result: unknown;
     try {
@@ -515,6 +538,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   // Nothing can be received, waited for or answered from here on; what the children do is all that is left.
   #bodyEnded(): void {
+    if (this.#phase === "body" && !this.#released) bodies--;
     this.#phase = "children";
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
@@ -546,10 +570,12 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     const wasAbandoned = this.#released;
     this.#release();
     this.#unlink();
+    roots.delete(this);
     for (const child of this.children) { // abandoned, and not ended yet: they stay in the tree
       child.#unlink();
       child.#parent = undefined;
       if (parent !== undefined) child.#link(parent);
+      else roots.add(child);
     }
     if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
     nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
@@ -563,7 +589,6 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#onSignal?.[Symbol.dispose]();
     Timeout.release(this);
     daemons.delete(this);
-    roots.delete(this);
     this.#asked = this.#askers > 0;
     this.inbox.giveUp({ deferred: true, cause: this.#end });
     for (const monitor of this.#watching ?? []) Life.#unwatch(monitor);
@@ -636,6 +661,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (this.#phase === "body") {
       this.#graceOver = true;
       this.#meetExit();
+      bodies--;
       this.#release();
       report(`${this} was abandoned: its cleanup has not ended within ${grace} ms`);
     }
@@ -655,7 +681,8 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (!isAdopting) onFloatingRejection(Life.#adopt);
     isAdopting = true;
     task.#body = body;
-    if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
+    if (isOrdered()) onTurn(() => task.#begin(), STARTS);
+    else if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
   }
 
   static #startAll(): void {
@@ -702,10 +729,6 @@ interface Monitor {
 
 function current(): Life | undefined {
   return running.getStore() as Life | undefined;
-}
-
-function report(...what: unknown[]): void {
-  console.error(...what);
 }
 
 /** Whether `error` is `cause`, or tells of it. */

@@ -359,7 +359,11 @@ export class Socket implements ByteStream, Disposable {
       reading.reader = { buffer, resume, fail };
       return () => void (reading.reader = undefined);
     };
-    return Tasklet.suspend(start, { timeout: this.#idleTime(), what: "for bytes from a socket" });
+    return Tasklet.suspend(start, {
+      timeout: this.#idleTime(),
+      what: "for bytes from a socket",
+      outside: true,
+    });
   }
 
   // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
@@ -556,7 +560,7 @@ function taking<T extends Disposable>(
       isWanted = false;
       cancel();
     };
-  }, options);
+  }, { ...options, outside: true });
 }
 
 function setNoDelay(connection: Connection): void {

@@ -10,6 +10,7 @@ const CORE: Record<string, string[]> = {
   "mailbox.ts": [],
   "pace.ts": [],
   "text.ts": [],
+  "report.ts": [],
   "telnet.ts": [],
   "lines.ts": ["@std/streams"],
   "network.ts": [],
@@ -19,7 +20,7 @@ const CORE: Record<string, string[]> = {
   "program.ts": ["node:process", "timer.ts"],
   "wait.ts": ["context.ts", "timer.ts"],
   "suspend.ts": ["context.ts", "timer.ts", "wait.ts"],
-  "repeat.ts": ["context.ts", "message.ts types", "suspend.ts", "timer.ts", "wait.ts"],
+  "repeat.ts": ["context.ts", "message.ts types", "report.ts", "suspend.ts", "timer.ts", "wait.ts"],
   "inbox.ts": ["context.ts", "suspend.ts", "mailbox.ts", "message.ts", "timer.ts", "wait.ts"],
   "life.ts": [
     "context.ts",
@@ -27,6 +28,7 @@ const CORE: Record<string, string[]> = {
     "local.ts types",
     "mailbox.ts types",
     "program.ts",
+    "report.ts",
     "suspend.ts",
     "timer.ts",
     "wait.ts",
@@ -109,7 +111,23 @@ const OPT_IN: Record<string, string[]> = {
   "wire.ts": ["context.ts", "mailbox.ts", "timer.ts"],
   "link.ts": ["mailbox.ts", "net.ts", "network.ts types", "wait.ts", "wire.ts"],
   "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "wire.ts"],
-  "testing.ts": ["memory.ts", "node:timers", "timer.ts"],
+  "schedule.ts": [],
+  "virtual.ts": ["life.ts", "node:timers", "suspend.ts", "timer.ts", "wait.ts"],
+  "quiet.ts": ["life.ts", "tasklet.ts", "timer.ts", "wait.ts"],
+  "probe.ts": ["life.ts", "message.ts", "node:util", "suspend.ts", "tasklet.ts", "timer.ts"],
+  "explore.ts": [
+    "context.ts",
+    "life.ts",
+    "node:timers",
+    "quiet.ts",
+    "report.ts",
+    "schedule.ts",
+    "suspend.ts",
+    "tasklet.ts",
+    "timer.ts",
+    "wait.ts",
+  ],
+  "testing.ts": ["explore.ts", "memory.ts", "probe.ts", "quiet.ts", "virtual.ts"],
 };
 
 /** Built from the types above alone. */
@@ -133,6 +151,19 @@ Deno.test("The table only points down: each row names rows above it, and no opt-
     for (const import_ of CORE[name]!) {
       const target = import_.replace(" types", "");
       if (target.endsWith(".ts") && !names.slice(0, i).includes(target)) upwards.push(`${name} → ${target}`);
+    }
+  }
+  assertEquals(upwards, []);
+});
+
+Deno.test("The table of what is opt-in only points down, too", () => {
+  const names = Object.keys(OPT_IN);
+  const upwards: string[] = [];
+  for (const [i, name] of names.entries()) {
+    for (const import_ of OPT_IN[name]!) {
+      const target = import_.replace(" types", "");
+      const isThere = target in CORE || names.slice(0, i).includes(target);
+      if (target.endsWith(".ts") && !isThere) upwards.push(`${name} → ${target}`);
     }
   }
   assertEquals(upwards, []);
