@@ -200,6 +200,7 @@ interface EndOptions {
  * counted here and given back by the peer.
  */
 export class End implements Connection {
+  readonly isInside = true;
   /** Where it is. */
   readonly localAddr: Address;
   /** Where its peer is. */

@@ -55,6 +55,7 @@ import {
   type ServerAddress,
   useNetwork,
 } from "./network.ts";
+import { randomOf } from "./schedule.ts";
 import { checkBytes, Conditions, type NetworkConditions } from "./wire.ts";
 
 export type { MemoryConnection } from "./link.ts";
@@ -127,6 +128,7 @@ const FIRST_PORT = 49_152;
 const LAST_PORT = 65_535;
 
 class Memory extends Conditions implements MemoryNetwork {
+  readonly isInside = true;
   readonly #window: number;
   readonly #backlog: number;
   readonly #random: (() => number) | undefined;
@@ -145,7 +147,7 @@ class Memory extends Conditions implements MemoryNetwork {
     if (latency !== undefined) this.latency = latency;
     if (bandwidth !== undefined) this.bandwidth = bandwidth;
     if (chunk !== undefined) this.chunk = chunk;
-    if (seed !== undefined) this.#random = randomNumbers(seed);
+    if (seed !== undefined) this.#random = randomOf(seed);
     this.#restored = useNetwork(this);
   }
 
@@ -230,6 +232,7 @@ class Memory extends Conditions implements MemoryNetwork {
 
 /** Somebody who listens. */
 class Door implements Listener, Porter {
+  readonly isInside = true;
   readonly addr: Place;
   readonly isShared: boolean;
   readonly #capacity: number;
@@ -324,14 +327,4 @@ function isAny(hostname: string): boolean {
 
 function format(address: Address): string {
   return "path" in address ? address.path : `${address.hostname}:${address.port}`;
-}
-
-// mulberry32 (Source: Tommy Ettinger, 2017): small, and good enough to cut bytes into pieces.
-function randomNumbers(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let n = Math.imul(seed ^ (seed >>> 15), seed | 1);
-    n ^= n + Math.imul(n ^ (n >>> 7), n | 61);
-    return ((n ^ (n >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

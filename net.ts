@@ -38,7 +38,7 @@ import {
   type SystemErrorName,
 } from "./network.ts";
 import type { ByteStream } from "./stream.ts";
-import { pass, type Start } from "./suspend.ts";
+import { pass, type Start, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
 
@@ -229,7 +229,10 @@ export class Server implements AsyncDisposable {
     while (true) {
       try {
         const accept = () => this.#accepting = this.#listener.accept();
-        return await taking(accept, () => close(this.#listener), { what: "for a connection" });
+        return await taking(accept, () => close(this.#listener), {
+          what: "for a connection",
+          outside: !this.#listener.isInside,
+        });
       } catch (error) {
         if (isNamed(error, "BadResource", "Interrupted")) return undefined;
         if (isOutOfDescriptors(error)) await Tasklet.sleep(DESCRIPTOR_PAUSE);
@@ -283,6 +286,8 @@ export class Socket implements ByteStream, Disposable {
   /** Resolves when this end has been closed. */
   readonly closed: Promise<void>;
   readonly #connection: Connection;
+  /** Whether the peer may be outside of this program. @ignore */
+  readonly isOutside: boolean;
   readonly #idleTimeout: number;
   readonly #resolveClosed: () => void;
   #lastByteAt = 0;
@@ -295,6 +300,7 @@ export class Socket implements ByteStream, Disposable {
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
   constructor(connection: Connection, idleTimeout: number = Infinity) {
     this.#connection = connection;
+    this.isOutside = !connection.isInside;
     this.#idleTimeout = idleTimeout;
     this.remoteAddress = addressOf(connection.remoteAddr);
     this.localAddress = addressOf(connection.localAddr);
@@ -315,8 +321,13 @@ export class Socket implements ByteStream, Disposable {
   static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
     const controller = new AbortController();
     const { signal } = controller;
+    const { isInside } = network();
     const connect = () => network().connect(address, signal);
-    const connection = await taking(connect, () => controller.abort(), { timeout, what: "for a connection" });
+    const connection = await taking(connect, () => controller.abort(), {
+      timeout,
+      what: "for a connection",
+      outside: !isInside,
+    });
     return new Socket(connection);
   }
 
@@ -362,7 +373,7 @@ export class Socket implements ByteStream, Disposable {
     return Tasklet.suspend(start, {
       timeout: this.#idleTime(),
       what: "for bytes from a socket",
-      outside: true,
+      outside: this.isOutside,
     });
   }
 
@@ -401,7 +412,7 @@ export class Socket implements ByteStream, Disposable {
   async #afterWrites(step: () => Promise<void>): Promise<void> {
     const done = this.#writing.then(step);
     this.#writing = done.catch(() => {}); // the error is for who wrote, not for who writes next
-    await Tasklet.wait(done);
+    await this.#taken(done);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
@@ -416,7 +427,11 @@ export class Socket implements ByteStream, Disposable {
    */
   writeSome(bytes: Uint8Array): Promise<number> {
     const written = this.#connection.write(bytes);
-    return running.getStore() === undefined ? written : Tasklet.wait(written);
+    return running.getStore() === undefined ? written : this.#taken(written);
+  }
+
+  #taken<T>(promise: Promise<T>): Promise<T> {
+    return waitFor(promise, Infinity, "for a socket to take bytes", this.isOutside);
   }
 
   /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */
@@ -551,7 +566,7 @@ function addressOf({ hostname, port, path }: Endpoint): Address {
 function taking<T extends Disposable>(
   begin: () => Promise<T>,
   cancel: () => void,
-  options: WaitOptions & { what: string },
+  options: WaitOptions & { what: string; outside: boolean },
 ): Promise<T> {
   return Tasklet.suspend<T>((resume, fail) => {
     let isWanted = true;
@@ -560,7 +575,7 @@ function taking<T extends Disposable>(
       isWanted = false;
       cancel();
     };
-  }, { ...options, outside: true });
+  }, options);
 }
 
 function setNoDelay(connection: Connection): void {

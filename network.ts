@@ -52,6 +52,8 @@ export interface Endpoint {
 
 /** One end of a connection: a `Deno.Conn`, or what does the same. */
 export interface Connection extends Disposable {
+  /** Whether the peer is of this program too: then virtual time knows when nothing more can come, and need not wait. */
+  readonly isInside?: boolean | undefined;
   /** Where this end is. */
   readonly localAddr: Endpoint;
   /** Where the other end is. */
@@ -68,6 +70,8 @@ export interface Connection extends Disposable {
 
 /** What accepts connections: a `Deno.Listener`, or what does the same. */
 export interface Listener {
+  /** Whether its peers are of this program too: then virtual time knows when nothing more can come, and need not wait. */
+  readonly isInside?: boolean | undefined;
   /** Where it listens; with the port that was picked, if it was to pick one. */
   readonly addr: Endpoint;
   /** The next connection; fails with `BadResource` when the listener is closed. */
@@ -101,6 +105,8 @@ export type SystemErrorName =
  * What fails does so as in Deno: with an error whose `name` is a {@linkcode SystemErrorName}.
  */
 export interface Network {
+  /** Whether all its ends are of this program too: then virtual time knows when nothing more can come, and need not wait. */
+  readonly isInside?: boolean | undefined;
   /**
    * Listens on `address`, which is bound when it returns.
    *

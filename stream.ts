@@ -18,6 +18,8 @@ import { TaskletExit, Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 /** What a {@linkcode BufferedStream} is laid over: a socket. */
 export interface ByteStream {
+  /** Whether the peer may be outside of this program, so that virtual time has patience with it. @default {false} */
+  readonly isOutside?: boolean | undefined;
   /** Reads into `buffer`: how many bytes, at least one; `null` at the end. */
   read(buffer: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`: how many, at least one. */
@@ -369,10 +371,16 @@ class FlushWait extends Wait<void> {
   /** How many bytes must have been sent since the beginning. */
   upTo = 0;
   readonly #others: FlushWait[];
+  readonly #isOutside: boolean;
 
-  constructor(others: FlushWait[]) {
+  constructor(others: FlushWait[], isOutside: boolean) {
     super(running.getStore() as Waiter | undefined);
     this.#others = others;
+    this.#isOutside = isOutside;
+  }
+
+  override get outside(): boolean {
+    return this.#isOutside;
   }
 
   override describe(): string {
@@ -476,7 +484,7 @@ export class BufferedWriter {
     if (left === 0) return pass(() => {});
     if (!this.#isSending) this.#send();
     checkMs("flush", "timeout", timeout);
-    const wait = new FlushWait(this.#flushes);
+    const wait = new FlushWait(this.#flushes, this.#socket.isOutside ?? false);
     wait.upTo = this.#sent + left;
     if (wait.begin(timeout)) this.#flushes.push(wait);
     return wait.promise;
@@ -531,7 +539,12 @@ export class BufferedWriter {
     try {
       const written = this.#socket.writeSome(bytes);
       if (this.#stallTimeout === Infinity) return written;
-      return waitFor(written, this.#stallTimeout, "for a socket to take bytes");
+      return waitFor(
+        written,
+        this.#stallTimeout,
+        "for a socket to take bytes",
+        this.#socket.isOutside ?? false,
+      );
     } catch (error) {
       return Promise.reject(error); // a socket that throws at once is as gone as one that rejects
     }

@@ -43,10 +43,15 @@ export function suspend<T>(start: Start<T>, timeout: number, what: string, outsi
   return wait.promise;
 }
 
-/** Waits, for `timeout` milliseconds at most, until `promise` is settled. */
-export function waitFor<T>(promise: PromiseLike<T>, timeout: number, what: string): Promise<T> {
+/** Waits, for `timeout` milliseconds at most, until `promise` is settled; `outside` as {@linkcode Wait.outside}. */
+export function waitFor<T>(
+  promise: PromiseLike<T>,
+  timeout: number,
+  what: string,
+  outside = true,
+): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what, true);
+  const wait = new SuspendWait<T>(waiter(), what, outside);
   const begun = wait.start((resume, fail) => void promise.then(resume, fail), timeout);
   if (!begun) promise.then(undefined, () => {}); // as when the wait ends early: its end is nobody's error
   return wait.promise;

@@ -110,8 +110,8 @@ const CORE: Record<string, string[]> = {
 const OPT_IN: Record<string, string[]> = {
   "wire.ts": ["context.ts", "mailbox.ts", "timer.ts"],
   "link.ts": ["mailbox.ts", "net.ts", "network.ts types", "wait.ts", "wire.ts"],
-  "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "wire.ts"],
   "schedule.ts": [],
+  "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "schedule.ts", "wire.ts"],
   "virtual.ts": ["life.ts", "node:timers", "suspend.ts", "timer.ts", "wait.ts"],
   "quiet.ts": ["life.ts", "tasklet.ts", "timer.ts", "wait.ts"],
   "probe.ts": ["life.ts", "message.ts", "node:util", "suspend.ts", "tasklet.ts", "timer.ts"],

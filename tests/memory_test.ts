@@ -90,7 +90,7 @@ Deno.test("memoryNetwork() is in charge until disposed, and so is one inside ano
 
 Deno.test("memoryNetwork() closes what is left of it when disposed, and leaves no timer", TIME, async () => {
   using reports = catchReports();
-  await using _ = virtualTime();
+  await using _ = virtualTime({ patience: 0 });
   const timers = timerCount();
   const network = memoryNetwork({ latency: 50, backlog: 1 });
   const server = Server.serve(ANYWHERE, (socket) => readSome(socket).catch(() => {}), { maxConnections: 1 });
@@ -411,7 +411,7 @@ Deno.test(
   "memoryNetwork(), Closing: closing with bytes unread, or sending to who has closed, breaks the connection",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ latency: 10 });
     await using reception = new Reception(ANYWHERE);
     const log: unknown[] = [];
@@ -442,7 +442,7 @@ Deno.test(
 /* ---------------------------------------------------- latency ------------------------------------------------ */
 
 Deno.test("MemoryNetwork.latency is what everything takes, each way", TIME, async () => {
-  await using time = virtualTime();
+  await using time = virtualTime({ patience: 0 });
   using network = memoryNetwork({ latency: 50 });
   const log: unknown[] = [];
   await using reception = new Reception(ANYWHERE);
@@ -470,7 +470,7 @@ Deno.test("MemoryNetwork.latency is what everything takes, each way", TIME, asyn
 });
 
 Deno.test("MemoryNetwork.latency keeps all in order, also when the latency falls", TIME, async () => {
-  await using time = virtualTime();
+  await using time = virtualTime({ patience: 0 });
   using network = memoryNetwork();
   await using reception = new Reception(ANYWHERE);
   const [here, there] = await reception.pair();
@@ -488,7 +488,7 @@ Deno.test(
   "MemoryConnection.latency is that of one connection, and follows the network's until it is set",
   TIME,
   async () => {
-    await using time = virtualTime();
+    await using time = virtualTime({ patience: 0 });
     using network = memoryNetwork();
     await using reception = new Reception(ANYWHERE);
     const [far, toFar] = await reception.pair();
@@ -526,7 +526,7 @@ Deno.test(
 /* ---------------------------------------------- bandwidth, chunk, seed --------------------------------------- */
 
 Deno.test("MemoryNetwork.bandwidth lets so many bytes a second pass, each way, in tenths", TIME, async () => {
-  await using time = virtualTime();
+  await using time = virtualTime({ patience: 0 });
   using network = memoryNetwork({ bandwidth: 1000, latency: 5 });
   await using reception = new Reception(ANYWHERE);
   const [here, there] = await reception.pair();
@@ -542,7 +542,7 @@ Deno.test("MemoryNetwork.bandwidth lets so many bytes a second pass, each way, i
 });
 
 Deno.test("MemoryNetwork.chunk is the most that a read gives", TIME, async () => {
-  await using _ = virtualTime();
+  await using _ = virtualTime({ patience: 0 });
   using network = memoryNetwork({ chunk: 2 });
   await using reception = new Reception(ANYWHERE);
   const [here, there] = await reception.pair();
@@ -561,7 +561,7 @@ Deno.test(
   async () => {
     const cuts: [writes: number[], reads: number[]][] = [];
     for (const seed of [7, 7, 8]) {
-      await using _ = virtualTime();
+      await using _ = virtualTime({ patience: 0 });
       using network = memoryNetwork({ seed });
       const listener = network.listen(ANYWHERE, { reusePort: false });
       using there = await network.connect({ port: listener.addr.port! }, NEVER);
@@ -597,7 +597,7 @@ Deno.test(
   "memoryNetwork(), Backpressure: exactly the window is held for who does not read",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ window: 10 });
     const listener = network.listen(ANYWHERE, { reusePort: false });
     using there = await network.connect({ port: listener.addr.port! }, NEVER);
@@ -618,7 +618,7 @@ Deno.test(
   "memoryNetwork() connects no more than its backlog before they are accepted; others wait, or give up",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ backlog: 2 });
     const log: unknown[] = [];
     const listener = network.listen(ANYWHERE, { reusePort: false });
@@ -652,7 +652,7 @@ Deno.test(
   "memoryNetwork() refuses who waits for room in the backlog of a listener that closes",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ backlog: 1 });
     const listener = network.listen(ANYWHERE, { reusePort: false });
     const address = { port: listener.addr.port! };
@@ -672,7 +672,7 @@ Deno.test(
   "MemoryNetwork.partition() lets nothing pass; what was sent meanwhile arrives at its end, in order",
   TIME,
   async () => {
-    await using time = virtualTime();
+    await using time = virtualTime({ patience: 0 });
     using network = memoryNetwork({ latency: 10 });
     await using reception = new Reception(ANYWHERE);
     const [here, there] = await reception.pair();
@@ -693,7 +693,7 @@ Deno.test(
 );
 
 Deno.test("MemoryNetwork.partition() makes who connects wait, for the answer too", TIME, async () => {
-  await using time = virtualTime();
+  await using time = virtualTime({ patience: 0 });
   using network = memoryNetwork({ latency: 10 });
   await using reception = new Reception(ANYWHERE);
   const { address } = reception.server;
@@ -713,7 +713,7 @@ Deno.test("MemoryNetwork.partition() makes who connects wait, for the answer too
 });
 
 Deno.test("MemoryNetwork.partition() holds no more than the window", TIME, async () => {
-  await using _ = virtualTime();
+  await using _ = virtualTime({ patience: 0 });
   using network = memoryNetwork({ window: 100 });
   await using reception = new Reception(ANYWHERE);
   const [here, there] = await reception.pair();
@@ -729,7 +729,7 @@ Deno.test(
   "MemoryNetwork.partition() ends with the last of those that overlap; harmless twice",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork();
     await using reception = new Reception(ANYWHERE);
     const [here, there] = await reception.pair();
@@ -751,7 +751,7 @@ Deno.test(
 );
 
 Deno.test("MemoryConnection.partition() cuts one connection alone", TIME, async () => {
-  await using _ = virtualTime();
+  await using _ = virtualTime({ patience: 0 });
   using network = memoryNetwork();
   await using server = Server.serve(ANYWHERE, echo);
   const sockets = [await Socket.connect(server.address), await Socket.connect(server.address)];
@@ -787,7 +787,7 @@ Deno.test(
     const sizes = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 20 });
     await fc.assert(
       fc.asyncProperty(options, fc.array(change), sizes, sizes, async (options, changes, up, down) => {
-        await using _ = virtualTime();
+        await using _ = virtualTime({ patience: 0 });
         using network = memoryNetwork(options);
         await using reception = new Reception(ANYWHERE);
         const [here, there] = await reception.pair();
@@ -832,7 +832,7 @@ Deno.test(
   "MemoryConnection.reset() lets both ends read what has arrived, and then tells them once",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ latency: 10 });
     await using reception = new Reception(ANYWHERE);
     const [here, there] = await reception.pair();
@@ -861,7 +861,7 @@ Deno.test(
   "MemoryConnection.resetAfter() lets exactly so many bytes arrive, both ways together",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork();
     await using reception = new Reception(ANYWHERE);
     const log: unknown[] = [];
@@ -909,7 +909,7 @@ Deno.test(
   "MemoryNetwork.onConnection is called in nobody's name with each connection, before a byte has passed",
   TIME,
   async () => {
-    await using _ = virtualTime();
+    await using _ = virtualTime({ patience: 0 });
     using network = memoryNetwork({ latency: 10 });
     const made: MemoryConnection[] = [];
     const names: unknown[] = [];
@@ -962,7 +962,7 @@ Deno.test(
 /* ---------------------------------------------- what servers make of it -------------------------------------- */
 
 Deno.test("A slow peer in memory takes its time, and none of ours", TIME, async () => {
-  await using time = virtualTime();
+  await using time = virtualTime({ patience: 0 });
   using _ = memoryNetwork();
   const text = "x".repeat(3600);
   await using server = Server.serve(ANYWHERE, (socket) => write(socket, text));
@@ -973,7 +973,7 @@ Deno.test(
   "Server, idleTimeout: hours of silence pass at once, and bytes from far away count when they come",
   TIME,
   async () => {
-    await using time = virtualTime();
+    await using time = virtualTime({ patience: 0 });
     using network = memoryNetwork({ latency: 1000 });
     const log: unknown[] = [];
     await using server = Server.serve(ANYWHERE, async (socket) => {
@@ -1003,7 +1003,7 @@ Deno.test(
   TIME,
   async () => {
     using reports = catchReports();
-    await using time = virtualTime();
+    await using time = virtualTime({ patience: 0 });
     using _ = memoryNetwork();
     await using reception = new Reception(ANYWHERE);
     const [here, _there] = await reception.pair();

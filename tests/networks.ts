@@ -104,7 +104,7 @@ class Unix implements TestNetwork {
 }
 
 class InMemory implements TestNetwork {
-  readonly #time = virtualTime();
+  readonly #time = virtualTime({ patience: 0 });
   readonly #network;
 
   constructor(options: MemoryNetworkOptions) {

@@ -133,7 +133,7 @@ async function inMemory(
   serve: () => Server,
   body: (connect: () => Promise<BufferedStream>, server: Server) => Promise<void>,
 ): Promise<void> {
-  await using _time = virtualTime();
+  await using _time = virtualTime({ patience: 0 });
   using _network = memoryNetwork();
   await Tasklet.new(async () => {
     await using server = serve();

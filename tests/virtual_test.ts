@@ -36,7 +36,7 @@ function play(title: string, options: MemoryNetworkOptions, test: (stage: Stage)
     using reports = catchReports();
     const timers = timerCount();
     {
-      await using time = virtualTime();
+      await using time = virtualTime({ patience: 0 });
       using network = memoryNetwork(options);
       await test({
         network,
