@@ -5,8 +5,10 @@
  * Left out is what has no counterpart here: `TIMEOUT_CURRENT`, and a timeout of a tasklet that is set without a push.
  */
 import { assert, assertEquals } from "@std/assert";
+import { Channel } from "../channel.ts";
 import { TaskLocal } from "../local.ts";
 import { Message } from "../message.ts";
+import { Pool } from "../pool.ts";
 import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { assertQuiet, type VirtualTime, virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
@@ -337,4 +339,65 @@ test("Original: a child finds its parent's instance, may set its own, and finds 
     sums.push(adder.get()!.sum(20));
   }
   assertEquals([...sums, adder.get()], [undefined, 30, [30, 40, 30], [30, 40, 30], 30, undefined]);
+});
+
+// ------------------------------------------------------------------------------------------------
+// testcore.py, TestChannel, and the pool of tasklets
+
+test("Original: a channel hands values over in order, and the sender waits for its receiver", async (time) => {
+  const channel = new Channel<number>();
+  const sender = Tasklet.new(async () => {
+    for (let i = 0; i < 3; i++) await channel.send(i);
+    return time.now;
+  })();
+  const received: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await Tasklet.sleep(1000);
+    received.push(await channel.receive());
+  }
+  assertEquals([received, await sender.join()], [[0, 1, 2], 3000]);
+});
+
+test("Original: a channel knows whether a receiver waits, and its balance", async () => {
+  const channel = new Channel<string>();
+  const states = [[channel.hasReceiver, channel.hasSender, channel.balance]];
+  const receiver = Tasklet.new(() => channel.receive())();
+  await Tasklet.yield();
+  states.push([channel.hasReceiver, channel.hasSender, channel.balance]);
+  await channel.send("there");
+  const sender = Tasklet.new(() => channel.send("here"))();
+  await Tasklet.yield();
+  states.push([channel.hasReceiver, channel.hasSender, channel.balance]);
+  assertEquals([await receiver.join(), await channel.receive()], ["there", "here"]);
+  await sender.join();
+  assertEquals(states, [[false, false, 0], [true, false, -1], [false, true, 1]]);
+});
+
+test("Original: receive and send of a channel with a timeout end in time, and nothing is lost", async (time) => {
+  const channel = new Channel<number>();
+  assert(await errorOf(channel.receive({ timeout: 1000 })) instanceof TimeoutError);
+  assert(await errorOf(channel.send(1, { timeout: 1000 })) instanceof TimeoutError);
+  assertEquals([time.now, channel.balance], [2000, 0]);
+  Tasklet.later(500, () => channel.send(2))();
+  assertEquals([await channel.receive({ timeout: 1000 }), time.now], [2, 2500]);
+});
+
+test("Original: an error sent over a channel is thrown where it is received", async () => {
+  const channel = new Channel<number>();
+  Tasklet.new(() => channel.sendError(new Error("Sent")))();
+  assertEquals((await errorOf(channel.receive()) as Error).message, "Sent");
+});
+
+test("Original: a pool lets so many work at once, and each comes to its turn", async (time) => {
+  let opened = 0;
+  await using pool = new Pool({ open: () => ++opened, max: 2 });
+  const done: string[] = [];
+  async function work(n: number) {
+    await using _lease = await pool.acquire();
+    await Tasklet.sleep(1000);
+    done.push(`${n} at ${time.now}`);
+  }
+  await Tasklet.joinAll([0, 1, 2, 3, 4].map((n) => Tasklet.new(work)(n)));
+  assertEquals(done, ["0 at 1000", "1 at 1000", "2 at 2000", "3 at 2000", "4 at 3000"]);
+  assertEquals(opened, 2);
 });
