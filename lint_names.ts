@@ -29,7 +29,7 @@ const CLASSES: Readonly<Record<string, Members>> = {
     wait: ["join", "kill", "receiveOne"],
   },
   Supervisor: { wait: ["join", "stop"] },
-  Channel: { wait: ["receive", "send"] },
+  Channel: { wait: ["receive", "send", "sendError"] },
   Server: { make: ["serve"], wait: ["stop"] },
   Socket: {
     make: ["connect"],
@@ -132,6 +132,7 @@ export class Names {
     if (node.type !== "CallExpression") return false;
     if (isMessageCall(node)) return true;
     const callee = inner(node.callee);
+    if (callee.type === "Identifier") return this.#locals.get(callee.name) === "select";
     if (callee.type !== "MemberExpression") return false;
     const type = this.#classOf(callee.object);
     const waits = type !== undefined

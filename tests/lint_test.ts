@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import plugin from "../lint.ts";
 
-const IMPORTS = `import { Message, type Self, Server, Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
+const IMPORTS =
+  `import { Channel, Message, select, type Self, Server, Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
 
 /** What the rule by that name, or all of them, find in a module: the marked text, the message, and the module when fixed. */
 function lint(
@@ -150,6 +151,9 @@ Deno.test("rethrow-exit knows the wait points", () => {
     "await stream.writer.flush();",
     "await socket.write(bytes);",
     "await Socket.connect({ port: 1 });",
+    "await new Channel().send(1);",
+    "for await (const job of new Channel()) f(job);",
+    "await select({ a, b });",
     "await Promise.all([f(), MSG_A.call(task)()]);",
     "if (a) { while (b) { await Tasklet.yield(); } }",
     "try { await Tasklet.sleep(1); } finally { f(); }",
@@ -325,6 +329,8 @@ Deno.test("no-floating-wait finds promises of the library that nobody awaits", (
     "const socket = await Socket.connect({ port: 1 }); socket.write(bytes);": ["socket.write(bytes)"],
     "const supervisor = new Supervisor(); supervisor.stop();": ["supervisor.stop()"],
     "stream.writer.flush();": ["stream.writer.flush()"],
+    "function f(jobs: Channel<number>) { jobs.send(1); }": ["jobs.send(1)"],
+    "select({ a, b });": ["select({ a, b })"],
     "const task = Tasklet.new(f)(); a && task.kill(); a ? task.join() : b;": ["task.kill()", "task.join()"],
     "const task = Tasklet.new(f)(); a(), task.kill();": ["task.kill()"],
   });
@@ -352,9 +358,10 @@ Deno.test("no-floating-wait leaves alone what is awaited, used, marked as void, 
     "Tasklet.new(f)();": [],
     "Tasklet.interval(5, f)();": [],
     "Tasklet.register('a');": [],
-    "new Channel().receive();": [], // not the library's: it is not imported
+    "new Channel().trySend(1);": [],
   });
-  assertEquals(lint("Tasklet.sleep(1);", "no-floating-wait"), []);
+  const others = 'import { Server } from "node:http"; Tasklet.sleep(1); new Channel().receive(); select({});';
+  assertEquals(lint(others, "no-floating-wait"), []); // nothing of it is imported
 });
 
 Deno.test("no-floating-wait fixes by await where that may stand, but not before a kill", () => {

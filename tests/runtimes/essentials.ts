@@ -7,11 +7,12 @@
  */
 import process from "node:process";
 import { Readable } from "node:stream";
+import { Channel, select } from "@x/concurrence/channel";
 import { CallError, Message } from "@x/concurrence/message";
 import { Supervisor } from "@x/concurrence/supervisor";
 import { dispatch, JoinError, MSG_DOWN, quit, type Self, Tasklet, TaskletExit } from "@x/concurrence/tasklet";
 import { virtualTime } from "@x/concurrence/testing";
-import { Timeout, TimeoutError } from "@x/concurrence/timer";
+import { Timeout } from "@x/concurrence/timer";
 
 class MSG_ADD extends Message("MSG_ADD")<[amount: number]> {}
 class MSG_TOTAL extends Message("MSG_TOTAL")<[], number> {}
@@ -148,6 +149,24 @@ async function supervision(): Promise<void> {
   console.error = error;
 }
 
+async function channels(): Promise<void> {
+  await using time = virtualTime();
+  const [jobs, results] = [new Channel<number>(2), new Channel<string>()];
+  const worker = Tasklet.new(async () => {
+    for await (const job of jobs) await results.send(`job ${job}`);
+  })();
+  const producer = Tasklet.new(async () => {
+    using _ = jobs;
+    for (let job = 1; job <= 4; job++) await jobs.send(job);
+  })();
+  for (let n = 1; n <= 4; n++) console.log(await results.receive());
+  await Tasklet.joinAll([worker, producer]);
+  const [one, two] = [new Channel<number>(), new Channel<number>()];
+  const sender = Tasklet.new(async () => (await Tasklet.sleep(5), two.send(2)))();
+  console.log("selected", JSON.stringify(await select({ one, two })), time.now);
+  await sender.join();
+}
+
 /** Who is running is right wherever a promise comes from. */
 async function contexts(): Promise<void> {
   const names: (string | undefined)[] = [];
@@ -194,7 +213,7 @@ async function exits(): Promise<void> {
 
 async function essentials(): Promise<void> {
   for (
-    const each of [messages, kill, deadlines, scopes, supervision, contexts, fairness, exits]
+    const each of [messages, kill, deadlines, scopes, supervision, channels, contexts, fairness, exits]
   ) {
     console.log(`-- ${each.name}`);
     await each();
