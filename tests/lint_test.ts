@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import plugin from "../lint.ts";
 
 const IMPORTS =
-  `import { Channel, Message, select, type Self, Server, Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
+  `import { type AnyTasklet, Channel, dispatch, Message, select, type Self, Server } from "@x/concurrence";
+import { Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
 
 /** What the rule by that name, or all of them, find in a module: the marked text, the message, and the module when fixed. */
 function lint(
@@ -204,6 +205,7 @@ Deno.test("rethrow-exit finds handlers that swallow an exit", () => {
     "catch (error) { if (!(error instanceof TaskletExit)) throw error; }",
     "catch (error) { if (error instanceof TaskletExit) return; throw error; }",
     "catch (error) { if (error instanceof Error) return; else throw error; }",
+    "catch (error) { if (error instanceof TaskletExit) break; throw error; }",
     "catch (error) { if (!(error instanceof Error)) { throw error; } f(); }",
     "catch (error) { if (error instanceof A && a) throw error; }",
     "catch (error) { if (!(error instanceof A) && error instanceof B) throw error; }",
@@ -231,6 +233,7 @@ Deno.test("rethrow-exit finds nothing wrong with handlers that let an exit pass"
       "catch (error) { if (error instanceof A || error instanceof B) return; throw error; }",
       "catch (error) { if (!(error instanceof A || error instanceof B)) throw error; }",
       "catch (error) { if (error instanceof A && error.code === 1) return; throw error; }",
+      "catch (error) { if (!isSerious(error)) return; throw error; }",
       "catch (error) { if (!isDisconnect(error)) throw error; }",
       "catch (error) { if (error.code !== 'ENOENT') throw error; }",
       "catch (error) { { throw error; } }",
@@ -320,6 +323,8 @@ Deno.test("no-floating-wait finds promises of the library that nobody awaits", (
     "task.kill(); const task = Tasklet.new(f)();": ["task.kill()"],
     "let task: Tasklet<void> | undefined; task?.kill({ grace: 0 });": ["task?.kill({ grace: 0 })"],
     "function f(task: Tasklet) { if (g) task.kill(); }": ["task.kill()"],
+    "function f(task: AnyTasklet) { task.kill(); }": ["task.kill()"],
+    "const root = dispatch(main); root.kill();": ["root.kill()"],
     "function f(this: Self, task: Tasklet) { task.parent!.kill(); }": ["task.parent!.kill()"],
     "for (const child of Tasklet.current()!.children) child.kill();": ["child.kill()"],
     "class Room { readonly #task: Tasklet; close() { this.#task.kill(); } }": ["this.#task.kill()"],
@@ -352,6 +357,8 @@ Deno.test("no-floating-wait leaves alone what is awaited, used, marked as void, 
     "const task = start(); task.kill();": [],
     "function f(child: Deno.ChildProcess) { child.kill(); }": [],
     "function f(task: Tasklet) { task.kill; } function g(task: Worker) { task.kill(); }": [], // two things of one name
+    "function f(task: Worker) { task.kill(); } function g(task: Tasklet) { task.kill; }": [],
+    "const task = Tasklet.new(f)(); function g() { const task = start(); task.kill(); }": [],
     "words.join();": [],
     "MSG_A.send(task)();": [],
     "f.call(this)();": [],
