@@ -30,6 +30,7 @@ const CLASSES: Readonly<Record<string, Members>> = {
   },
   Supervisor: { wait: ["join", "stop"] },
   Channel: { wait: ["receive", "send", "sendError"] },
+  Pool: { wait: ["acquire", "close", "use"] },
   Server: { make: ["serve"], wait: ["stop"] },
   Socket: {
     make: ["connect"],

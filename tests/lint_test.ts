@@ -3,7 +3,7 @@ import plugin from "../lint.ts";
 
 const IMPORTS =
   `import { type AnyTasklet, Channel, dispatch, Message, select, type Self, Server } from "@x/concurrence";
-import { Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
+import { Pool, Socket, Supervisor, Tasklet } from "@x/concurrence";\n`;
 
 /** What the rule by that name, or all of them, find in a module: the marked text, the message, and the module when fixed. */
 function lint(
@@ -336,6 +336,7 @@ Deno.test("no-floating-wait finds promises of the library that nobody awaits", (
     "stream.writer.flush();": ["stream.writer.flush()"],
     "function f(jobs: Channel<number>) { jobs.send(1); }": ["jobs.send(1)"],
     "select({ a, b });": ["select({ a, b })"],
+    "const pool = new Pool({ open }); pool.close();": ["pool.close()"],
     "const task = Tasklet.new(f)(); a && task.kill(); a ? task.join() : b;": ["task.kill()", "task.join()"],
     "const task = Tasklet.new(f)(); a(), task.kill();": ["task.kill()"],
   });

@@ -1,14 +1,16 @@
 /**
  * What must be the same on Deno, Node and Bun, as programs that print it: `essentials.ts NAME`.
  *
- * Imports what a user would, because it also runs beside an installed package. No module that needs Deno.
+ * Imports what a user would, because it also runs beside an installed package, and nothing that needs Deno.
  *
  * @module
  */
 import process from "node:process";
 import { Readable } from "node:stream";
+import { Pool, TaskLocal } from "@x/concurrence";
 import { Channel, select } from "@x/concurrence/channel";
 import { CallError, Message } from "@x/concurrence/message";
+import { Group } from "@x/concurrence/group";
 import { Supervisor } from "@x/concurrence/supervisor";
 import { dispatch, JoinError, MSG_DOWN, quit, type Self, Tasklet, TaskletExit } from "@x/concurrence/tasklet";
 import { virtualTime } from "@x/concurrence/testing";
@@ -167,6 +169,31 @@ async function channels(): Promise<void> {
   await sender.join();
 }
 
+async function groups(): Promise<void> {
+  const group = new Group<MSG_TOTAL>("counters");
+  const tasks = [1, 2, 3].map((n) =>
+    Tasklet.receiver((msg: MSG_TOTAL) => msg.reply(n), { name: `counter ${n}` })
+  );
+  for (const task of tasks) group.join(task);
+  await tasks[0]!.kill(); // who has ended is no member
+  console.log("group", group.size, await MSG_TOTAL.call(group)());
+  await Promise.all(tasks.map((task) => task.kill()));
+}
+
+async function pools(): Promise<void> {
+  const user = new TaskLocal("nobody");
+  let opened = 0;
+  await using pool = new Pool({ open: () => ++opened, max: 2 });
+  async function visit(name: string): Promise<string> {
+    using _ = user.set(name);
+    using lease = await pool.acquire();
+    await Tasklet.sleep(1);
+    return `${user.get()} has ${lease.value}`;
+  }
+  const visits = ["a", "b"].map((name) => Tasklet.new(visit)(name));
+  console.log("pool", (await Tasklet.joinAll(visits)).join(), opened, user.get());
+}
+
 /** Who is running is right wherever a promise comes from. */
 async function contexts(): Promise<void> {
   const names: (string | undefined)[] = [];
@@ -213,7 +240,19 @@ async function exits(): Promise<void> {
 
 async function essentials(): Promise<void> {
   for (
-    const each of [messages, kill, deadlines, scopes, supervision, channels, contexts, fairness, exits]
+    const each of [
+      messages,
+      kill,
+      deadlines,
+      scopes,
+      supervision,
+      channels,
+      groups,
+      pools,
+      contexts,
+      fairness,
+      exits,
+    ]
   ) {
     console.log(`-- ${each.name}`);
     await each();
