@@ -24,7 +24,6 @@
  *
  * @module
  */
-
 import { swallowerOf } from "./lint_exits.ts";
 import { inner, isFunction, methodOf, Names, parentOf } from "./lint_names.ts";
 

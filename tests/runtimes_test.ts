@@ -123,36 +123,40 @@ async function assertOutcome(runtime: Runtime, name: string, expected: Expected)
   assertMatch(outcome.stderr, expected.stderr ?? /^$/);
 }
 
-/** Where a runtime of at least that version is: one that is installed, or else one from npm. */
+/** Where a runtime of at least that version is: one that is installed, or else one from npm, which is needed anyway. */
 async function find(name: string, least: number): Promise<string | undefined> {
-  const script = `console.log(JSON.stringify([process.execPath, process.versions.${name}]))`;
-  for (const [command, ...args] of [[name], ["npx", "-y", `${name}@${least}`]] as [string, ...string[]][]) {
-    const { code, text } = await output(command, [...args, "-e", script]).catch(() => ({
-      code: 1,
-      text: "",
-    }));
-    const [path, version] = code === 0 ? JSON.parse(text) : [];
-    if (parseInt(version) >= least) return path;
+  // Where there is no Node, Deno answers in its name.
+  const script =
+    `console.log(JSON.stringify([process.execPath, process.versions.${name}, process.versions.deno]))`;
+  const hasNpm = (await output("npm", ["--version"])).code === 0;
+  for (const [command, ...args] of hasNpm ? [[name], ["npx", "-y", `${name}@${least}`]] : []) {
+    const { code, text } = await output(command!, [...args, "-e", script]);
+    const [path, version, deno] = code === 0 ? JSON.parse(text) : [];
+    if (parseInt(version) >= least && deno === null) return path;
   }
-  if (Deno.env.has("CI")) {
-    throw new Error(`Cannot find ${name} ${least} or newer, neither installed nor by npx`);
-  }
-  console.log(`Skipping some tests: they need ${name} ${least} or newer, or npx and its registry`);
+  const needed = `npm, and ${name} ${least} or newer, installed or by npx`;
+  if (Deno.env.has("CI")) throw new Error(`Cannot run tests: they need ${needed}`);
+  console.log(`Skipping some tests: they need ${needed}`);
   return undefined;
 }
 
-/** Runs a command to its end. */
+/** Runs a command to its end; one that is not there ends with 127. */
 async function output(
   command: string,
   args: string[],
   cwd?: string,
 ): Promise<{ code: number; text: string }> {
-  const { code, stdout } = await new Deno.Command(command, {
-    args,
-    ...(cwd !== undefined && { cwd }),
-    env: { npm_config_fetch_retries: "0", npm_config_prefer_offline: "true", NO_COLOR: "1" },
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  return { code, text: new TextDecoder().decode(stdout) };
+  try {
+    const { code, stdout } = await new Deno.Command(command, {
+      args,
+      ...(cwd !== undefined && { cwd }),
+      env: { npm_config_fetch_retries: "0", npm_config_prefer_offline: "true", NO_COLOR: "1" },
+      stdin: "null",
+      stderr: "null",
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) };
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return { code: 127, text: "" };
+  }
 }
