@@ -3,27 +3,8 @@
  *
  * @module
  */
-import { BufferedStream, type ByteStream, Server, Socket, Tasklet } from "@x/concurrence";
-import * as net from "@x/concurrence/net";
-
-/** Reads what was written to it. */
-class Loop implements ByteStream {
-  #bytes = new Uint8Array(0);
-
-  read(buffer: Uint8Array): Promise<number | null> {
-    const n = Math.min(buffer.length, this.#bytes.length);
-    buffer.set(this.#bytes.subarray(0, n));
-    this.#bytes = this.#bytes.subarray(n);
-    return Promise.resolve(n === 0 ? null : n);
-  }
-
-  writeSome(bytes: Uint8Array): Promise<number> {
-    this.#bytes = bytes.slice();
-    return Promise.resolve(bytes.length);
-  }
-
-  close(): void {}
-}
+import { BufferedStream, isDisconnect, Server, Socket } from "@x/concurrence";
+import { memoryNetwork, virtualTime } from "@x/concurrence/testing";
 
 /** What `attempt` throws, in words. */
 async function failureOf(attempt: () => unknown): Promise<string> {
@@ -34,12 +15,28 @@ async function failureOf(attempt: () => unknown): Promise<string> {
   }
 }
 
-console.log(await failureOf(() => Server.serve({ port: 0 }, () => {})));
+async function echo(socket: Socket): Promise<void> {
+  const stream = new BufferedStream(socket);
+  try {
+    for await (const line of stream.reader.readLines()) {
+      stream.writer.writeLine(line);
+      await stream.writer.flush();
+    }
+  } catch (error) {
+    if (!isDisconnect(error)) throw error;
+  }
+}
+
+console.log(await failureOf(() => Server.serve({ port: 0 }, echo)));
 console.log(await failureOf(() => Socket.connect({ port: 1 })));
 
-const stream = new BufferedStream(new Loop());
-stream.writer.writeLine("streams");
-stream.writer.writeLine("work");
-await stream.writer.flush();
-const lines = await Tasklet.new(() => Array.fromAsync(stream.reader.readLines()))().join();
-console.log(lines.join(" "), net.printable("any\u0007where"));
+await using time = virtualTime();
+using network = memoryNetwork({ latency: 50 });
+await using server = Server.serve({ port: 9010 }, echo);
+await using client = new BufferedStream(await Socket.connect({ port: server.port }));
+client.writer.writeLine("hello");
+await client.writer.flush();
+console.log("in memory", await client.reader.readLine(), time.now);
+console.log(await failureOf(() => Server.serve({ port: 9010 }, echo)));
+network.connections[0]!.reset();
+console.log("reset", await client.reader.readLine().catch(isDisconnect));
