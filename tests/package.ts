@@ -17,12 +17,10 @@ export async function pack(file: string): Promise<void> {
   try {
     const shims = await shimsOf(config.links);
     for (const path of await publishedFiles()) await copy(path, folder, shims);
-    const { name, version, license, exports } = config;
+    const { name, version, license, exports, unstable, compilerOptions } = config;
     await Deno.writeTextFile(new URL("about.json", folder), JSON.stringify({ version }));
-    await Deno.writeTextFile(
-      new URL("deno.json", folder),
-      JSON.stringify({ name, version, license, exports }),
-    );
+    const copied = { name, version, license, exports, unstable, compilerOptions };
+    await Deno.writeTextFile(new URL("deno.json", folder), JSON.stringify(copied));
     const command = new Deno.Command(Deno.execPath(), {
       args: ["pack", "--quiet", "--no-source-maps", "--output", file],
       cwd: folder,

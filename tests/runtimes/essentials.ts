@@ -13,7 +13,7 @@ import { CallError, Message } from "@x/concurrence/message";
 import { Group } from "@x/concurrence/group";
 import { Supervisor } from "@x/concurrence/supervisor";
 import { dispatch, JoinError, MSG_DOWN, quit, type Self, Tasklet, TaskletExit } from "@x/concurrence/tasklet";
-import { virtualTime } from "@x/concurrence/testing";
+import { assertQuiet, explore, ExploreError, probe, virtualTime } from "@x/concurrence/testing";
 import { Timeout } from "@x/concurrence/timer";
 
 class MSG_ADD extends Message("MSG_ADD")<[amount: number]> {}
@@ -194,6 +194,29 @@ async function pools(): Promise<void> {
   console.log("pool", (await Tasklet.joinAll(visits)).join(), opened, user.get());
 }
 
+async function explorations(): Promise<void> {
+  let balance = 0;
+  async function pay(amount: number): Promise<void> {
+    const before = balance;
+    await Tasklet.yield();
+    balance = before + amount;
+  }
+  async function payments(): Promise<void> {
+    balance = 0;
+    await Tasklet.joinAll([Tasklet.new(pay)(1), Tasklet.new(pay)(2)]);
+    if (balance !== 3) throw new RangeError("lost update");
+  }
+  const found = await explore(payments, { runs: 100, seed: 1 }).catch((error) => error);
+  console.log("explored", found instanceof ExploreError, found.seed, (found.cause as Error).message);
+  {
+    await using ann = probe<MSG_ADD>();
+    await using bob = probe<MSG_ADD>();
+    MSG_ADD.send([ann, bob])(5);
+    console.log("probed", (await ann.expect(MSG_ADD)).args[0], (await bob.expect(MSG_ADD)).args[0]);
+  }
+  assertQuiet();
+}
+
 /** Who is running is right wherever a promise comes from. */
 async function contexts(): Promise<void> {
   const names: (string | undefined)[] = [];
@@ -249,6 +272,7 @@ async function essentials(): Promise<void> {
       channels,
       groups,
       pools,
+      explorations,
       contexts,
       fairness,
       exits,
