@@ -693,7 +693,8 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
     const task = current();
-    if (task === undefined) return false;
+    // Bun tells of a rejection in nobody's name. An exit ends whom it has to, so at least it is nobody's error.
+    if (task === undefined) return reason instanceof TaskletExit;
     if (reason instanceof TaskletExit && task.inbox.isClosed) {
       // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
       if (exits.delete(promise)) task.#told--;

@@ -145,6 +145,7 @@ export class Server implements AsyncDisposable {
    * It has bound the address when it returns.
    *
    * @throws {Deno.errors.AddrInUse} If the address is taken; the text names it.
+   * @throws {Error} If this is not Deno, and no other network is in use.
    * @throws {RangeError} If an option makes no sense.
    * @throws {TypeError} If there is a `cert` without a `key`, or the other way round.
    */
@@ -316,17 +317,18 @@ export class Socket implements ByteStream, Disposable {
    *
    * @param options.timeout Milliseconds to wait at most. @default {Infinity}
    * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+   * @throws {Error} If this is not Deno, and no other network is in use.
    * @throws {TimeoutError} If there was no connection in time.
    */
   static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
     const controller = new AbortController();
     const { signal } = controller;
-    const { isInside } = network();
-    const connect = () => network().connect(address, signal);
+    const net = network("connect");
+    const connect = () => net.connect(address, signal);
     const connection = await taking(connect, () => controller.abort(), {
       timeout,
       what: "for a connection",
-      outside: !isInside,
+      outside: !net.isInside,
     });
     return new Socket(connection);
   }
@@ -535,8 +537,12 @@ function listenAt(path: string): Listener {
   };
 }
 
-function network(): Network {
-  return currentNetwork() ?? system;
+function network(what: string): Network {
+  const current = currentNetwork();
+  if (current === undefined && typeof Deno === "undefined") {
+    throw new Error(`Cannot ${what}: this needs Deno, or another network`);
+  }
+  return current ?? system;
 }
 
 function listen(address: ServerAddress, reusePort: boolean): Listener {
@@ -544,7 +550,7 @@ function listen(address: ServerAddress, reusePort: boolean): Listener {
     throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
   }
   try {
-    return network().listen(address, { reusePort });
+    return network("serve").listen(address, { reusePort });
   } catch (error) {
     if (!isNamed(error, "AddrInUse")) throw error;
     throw systemError("AddrInUse", `Cannot listen on ${format(address)}: the address is in use`, {

@@ -82,6 +82,7 @@ export class UsageError extends Error {
 
 /** Runs a program: reads its flags from the command line, then dispatches `main` with them. */
 export function program<F extends Flags>(about: Program<F>, main: (values: Values<F>) => unknown): void {
+  if (typeof Deno === "undefined") throw new Error(`Cannot run ${about.name}: this needs Deno`);
   const values = readFlags(about, Deno.args);
   if (values === undefined) return;
   dispatch(async () => {
