@@ -169,9 +169,9 @@ Deno.test("Whoever has only the README is served from an empty folder", TIME, as
   assertEquals(registry.missing, []);
 });
 
-Deno.test("The published files are all modules, the README and the licence, and nothing else", async () => {
+Deno.test("The published files are all modules, the README, the licence and what is promised, and nothing else", async () => {
   const paths = await publishedFiles();
-  const expected = ["LICENSE", "README.md", "deno.json"];
+  const expected = ["LICENSE", "README.md", "SECURITY.md", "deno.json"];
   for (const folder of ["", "examples/", "std/cli/", "std/streams/"]) {
     for await (const { name } of Deno.readDir(new URL(`./${folder}`, ROOT))) {
       if (name.endsWith(".ts") || (folder.startsWith("std/") && name === "deno.json")) {
