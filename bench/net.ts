@@ -2,7 +2,7 @@
  * The load test: how fast `chat.ts` and `echo.ts` are beside servers that do the same without the library.
  *
  *     deno task bench:net
- *     deno task bench:net --only chat --rounds 9 --peers
+ *     deno task bench:net --only chat-64,chat-1 --rounds 9 --peers
  *
  * The servers of a row live side by side as child processes on one core, and get their load in turn, A B A B …, from this
  * process on another core. Each round gives ratios of neighbours in time; their median travels from machine to machine,
@@ -16,7 +16,7 @@
  *
  * @module
  */
-import { program, text, UsageError, wholeNumber } from "../examples/cli.ts";
+import { program, quote, text, UsageError, wholeNumber } from "../examples/cli.ts";
 import { quit, Tasklet } from "../mod.ts";
 import { Child } from "./net/child.ts";
 import { type Cores, pickCores } from "./net/cores.ts";
@@ -40,6 +40,8 @@ interface Contender {
   server: Child | undefined;
 }
 
+const NAMES = rowsOf(0).map(({ name }) => name);
+const ALL = NAMES.join(",");
 const SHARED = "Servers and load share all cores: ratios say less than they could.";
 const DISTURBING = 0.2; // cores
 const BETWEEN = 50; // milliseconds from one load to the next
@@ -154,19 +156,20 @@ function lostIn(readings: readonly Reading[]): number {
 
 if (import.meta.main) {
   const flags = {
-    only: text(
-      "NAME",
-      `only the rows whose names begin so: ${rowsOf(0).map(({ name }) => name).join(", ")}`,
-      "",
-    ),
-    rounds: wholeNumber("rounds that count, after one that warms up", 5, 1, 1000),
-    seconds: positive("seconds that a server is measured in a round", 1),
+    only: {
+      ...text("NAMES", `only some rows, comma-separated: ${NAMES.join(", ")}`, ALL),
+      defaultText: "all",
+    },
+    rounds: wholeNumber("rounds that count, after one that warms up", 4, 1, 1000),
+    seconds: positive("seconds for which a server is measured in a round", 1),
     idle: wholeNumber("idle connections", 5000, 1, 50_000),
     peers: { about: "other runtimes, too, as far as they are installed" },
   };
   program({ name: "bench:net", about: "Measures the servers beside raw ones.", flags }, async (values) => {
-    const rows = rowsOf(values.idle).filter(({ name }) => name.startsWith(values.only));
-    if (rows.length === 0) throw new UsageError(`--only wants the beginning of a row's name (see --help)`);
+    const names = values.only.split(",");
+    const unknown = names.find((name) => !NAMES.includes(name));
+    if (unknown !== undefined) throw new UsageError(`--only knows no row ${quote(unknown)} (see --help)`);
+    const rows = rowsOf(values.idle).filter(({ name }) => names.includes(name));
     const plan: Plan = { ...values, withPeers: values.peers, cores: pickCores() };
     if (plan.cores.server === undefined) console.log(SHARED);
     const readings = await Tasklet.wait(runAll(rows, plan));

@@ -1,12 +1,11 @@
 /**
  * A server as a child process: where it listens, what it costs the machine, and how it ended.
  *
- * What it costs is read from `/proc`; elsewhere it is `NaN`.
- *
  * @module
  */
 import { TextLineStream } from "@std/streams";
-import { onCore, statusLine } from "./cores.ts";
+import { onCore } from "./cores.ts";
+import { CpuTime, descriptorsOf, rssOf } from "./proc.ts";
 
 // Where the paths of programs begin.
 const ROOT = new URL("../../", import.meta.url);
@@ -25,11 +24,13 @@ export class Child implements AsyncDisposable {
   readonly port: number;
   readonly #process: Deno.ChildProcess;
   readonly #ending: Promise<Ending>;
+  readonly #time: CpuTime;
 
   private constructor(process: Deno.ChildProcess, port: number, ending: Promise<Ending>) {
     this.#process = process;
     this.port = port;
     this.#ending = ending;
+    this.#time = new CpuTime(process.pid);
   }
 
   /**
@@ -70,22 +71,17 @@ export class Child implements AsyncDisposable {
 
   /** Nanoseconds for which its threads have run so far. */
   get cpu(): number {
-    return cpuOf(this.#process.pid);
+    return this.#time.now;
   }
 
   /** Bytes of memory that it holds. */
   get rss(): number {
-    return 1024 * parseInt(statusLine(this.#process.pid, "VmRSS") ?? "");
+    return rssOf(this.#process.pid);
   }
 
   /** How many descriptors it has open. */
   get descriptors(): number {
-    try {
-      return [...Deno.readDirSync(`/proc/${this.#process.pid}/fd`)].length;
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return NaN;
-      throw error;
-    }
+    return descriptorsOf(this.#process.pid);
   }
 
   /** Asks it to end, and waits until it has. */
@@ -106,33 +102,6 @@ export class Child implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // otherwise it has ended
     }
-  }
-}
-
-/** Nanoseconds for which the threads of a process have run so far; `NaN` where that cannot be known. */
-export function cpuOf(pid: number): number {
-  let sum = 0;
-  try {
-    for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
-      sum += Number(Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`).split(" ")[0]);
-    }
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return NaN;
-    throw error;
-  }
-  return sum;
-}
-
-const TICK = 1e7; // nanoseconds in which Linux counts here
-
-/** Nanoseconds for which all programs of this machine have run so far, all cores together; `NaN` as for one. */
-export function cpuOfAll(): number {
-  try {
-    const [, user, nice, system] = Deno.readTextFileSync("/proc/stat").split(/\s+/, 4);
-    return TICK * (Number(user) + Number(nice) + Number(system));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return NaN;
-    throw error;
   }
 }
 

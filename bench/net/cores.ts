@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { allowedCores } from "./proc.ts";
 
 /** Which cores are used; `undefined` if the operating system decides. */
 export interface Cores {
@@ -16,7 +17,7 @@ export interface Cores {
 
 /** Picks two of the cores that this process may use. */
 export function pickCores(): Cores {
-  const [server, load] = allowed();
+  const [server, load] = allowedCores();
   if (server === undefined || load === undefined || !canPin(load)) {
     return { server: undefined, load: undefined };
   }
@@ -35,26 +36,6 @@ function canPin(core: string): boolean {
     return new Deno.Command("taskset", { args, stdout: "null", stderr: "null" }).outputSync().success;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-// `0-3,6`, as Linux tells it.
-function allowed(): string[] {
-  const list = statusLine("self", "Cpus_allowed_list") ?? "";
-  return list.split(",").flatMap((part) => {
-    const [first, last = first] = part.split("-").map(Number);
-    return Array.from({ length: last! - first! + 1 }, (_, i) => String(first! + i));
-  });
-}
-
-/** What `/proc/PID/status` says of `key`; `undefined` where there is no such file. */
-export function statusLine(pid: number | "self", key: string): string | undefined {
-  try {
-    const text = Deno.readTextFileSync(`/proc/${pid}/status`);
-    return text.split("\n").find((line) => line.startsWith(`${key}:`))?.slice(key.length + 1).trim();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }

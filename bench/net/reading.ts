@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type Child, cpuOf, cpuOfAll } from "./child.ts";
+import type { Child } from "./child.ts";
 import { Histogram } from "./histogram.ts";
+import { CpuTime, cpuTimeOfAll } from "./proc.ts";
 
 /** What a load counts while it runs. */
 export class Meter {
@@ -48,7 +49,7 @@ export async function measure(server: Child, seconds: number, meter: Meter): Pro
   const loadBusy = (after.load - before.load) / ms / 1e6;
   return {
     value: 1000 * done / ms,
-    cpu: (after.cpu - before.cpu) / done,
+    cpu: done === 0 ? NaN : (after.cpu - before.cpu) / done,
     busy,
     loadBusy,
     others: Math.max(0, (after.all - before.all) / ms / 1e6 - busy - loadBusy),
@@ -56,8 +57,10 @@ export async function measure(server: Child, seconds: number, meter: Meter): Pro
   };
 }
 
+const ownTime = new CpuTime(Deno.pid);
+
 function look(server: Child, { done }: Meter) {
-  return { at: performance.now(), done, cpu: server.cpu, load: cpuOf(Deno.pid), all: cpuOfAll() };
+  return { at: performance.now(), done, cpu: server.cpu, load: ownTime.now, all: cpuTimeOfAll() };
 }
 
 /** Waits some milliseconds. */

@@ -58,7 +58,7 @@ export function rowsOf(idle: number): readonly Row[] {
       unit: "bytes",
       rivals: CHAT_RIVALS,
       isFresh: true,
-      load: (server) => idleLoad(server, idle),
+      load: (server, seconds) => idleLoad(server, seconds, idle),
     },
     {
       name: "churn",
