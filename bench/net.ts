@@ -44,6 +44,7 @@ const NAMES = rowsOf(0).map(({ name }) => name);
 const ALL = NAMES.join(",");
 const SHARED = "Servers and load share all cores: ratios say less than they could.";
 const DISTURBING = 0.2; // cores
+const LONGEST = 60_000; // milliseconds that a load may take beside its measurement
 const BETWEEN = 50; // milliseconds from one load to the next
 
 async function runAll(rows: readonly Row[], plan: Plan): Promise<Reading[]> {
@@ -61,7 +62,8 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
     for (let round = row.isFresh ? 1 : 0; round <= plan.rounds; round++) {
       for (const contender of contenders) {
         contender.server ??= await Child.start(contender.rival.command, plan.cores.server);
-        const reading = await row.load(contender.server, plan.seconds);
+        const loading = row.load(contender.server, plan.seconds);
+        const reading = await Tasklet.wait(loading, { timeout: 1000 * plan.seconds + LONGEST });
         if (round > 0) contender.readings.push(reading);
         if (row.isFresh) await end(contender);
         await pause(BETWEEN);
@@ -172,7 +174,7 @@ if (import.meta.main) {
     const rows = rowsOf(values.idle).filter(({ name }) => names.includes(name));
     const plan: Plan = { ...values, withPeers: values.peers, cores: pickCores() };
     if (plan.cores.server === undefined) console.log(SHARED);
-    const readings = await Tasklet.wait(runAll(rows, plan));
+    const readings = await runAll(rows, plan);
     const others = median(readings.map(({ others }) => others).filter((cores) => !Number.isNaN(cores)));
     if (others > DISTURBING) console.log(disturbed(others));
     if (lostIn(readings) > 0) quit(1);

@@ -5,7 +5,7 @@
  *
  * `examples/chat.ts` runs as a child process with its default limits. The hostile do what `bench/soak/hostile.ts` lists;
  * all that they do follows from the seed, which is printed, and can be had again with `--seed`, as far as the timing of a
- * network can. The exit code is 1 if a line is lost, comes twice, late, altered or with control characters, if a
+ * network can. The exit code is 1 if a line is lost, comes twice, late, to who said it, altered or with control characters, if a
  * well-behaved client is sent away, if the server writes to stderr or does not end as it should, if it holds more memory
  * than `--max-rss` or grows faster than `--max-slope`, or if descriptors are left when all have gone.
  *
@@ -115,7 +115,7 @@ function tell({ findings, missing, latency, tallies, samples, stuck, ending }: R
     ["lines said", String(findings.said)],
     ["lines delivered", String(findings.delivered)],
     ["lines lost", String(missing)],
-    ["lines that came twice or late", String(findings.duplicates)],
+    ["lines that came twice, late or to who said them", String(findings.duplicates)],
     ["lines altered", String(findings.altered)],
     ["control characters", String(findings.controls)],
     ["latency p50, p99, max", `${ms(latency, 0.5)}, ${ms(latency, 0.99)}, ${duration(1e6 * latency.most)}`],
@@ -160,10 +160,11 @@ function faultsOf(report: Report, { minutes, maxRss, maxSlope }: Options): strin
     [findings.delivered === 0, "nothing was delivered"],
     [missing !== 0, `${missing} lines were lost`],
     [findings.gaps !== 0, `${findings.gaps} lines were missing when the next one came`],
-    [findings.duplicates !== 0, `${findings.duplicates} lines came twice or late`],
+    [findings.duplicates !== 0, `${findings.duplicates} lines came twice, late or to who said them`],
     [findings.altered !== 0, `${findings.altered} lines were altered`],
     [findings.controls !== 0, `${findings.controls} control characters came through`],
     [findings.dropped !== 0, `${findings.dropped} well-behaved clients were dropped`],
+    [findings.kept !== 0, `${findings.kept} well-behaved clients quit, and were kept`],
     [rss > maxRss * MIB, `the server held ${digits(rss / MIB)} MiB, more than ${maxRss}`],
     [
       minutes >= SLOPE_FROM && growth(samples) > maxSlope,

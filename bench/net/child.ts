@@ -7,6 +7,12 @@ import { TextLineStream } from "@std/streams";
 import { onCore } from "./cores.ts";
 import { CpuTime, descriptorsOf, rssOf } from "./proc.ts";
 
+// However this process ends, unless by force, they end with it.
+const running = new Set<Deno.ChildProcess>();
+addEventListener("unload", () => {
+  for (const process of running) process.kill("SIGKILL");
+});
+
 // Where the paths of programs begin.
 const ROOT = new URL("../../", import.meta.url);
 
@@ -53,6 +59,7 @@ export class Child implements AsyncDisposable {
       cwd: ROOT,
       env: { NO_COLOR: "1" },
     }).spawn();
+    running.add(process);
     const lines = process.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
     const reader = lines.getReader();
     const ending = endOf(process);
@@ -107,6 +114,7 @@ export class Child implements AsyncDisposable {
 
 async function endOf(process: Deno.ChildProcess): Promise<Ending> {
   const [{ code }, stderr] = await Promise.all([process.status, new Response(process.stderr).text()]);
+  running.delete(process);
   return { code, stderr };
 }
 

@@ -33,7 +33,8 @@ export interface Reading {
   readonly lost: number;
 }
 
-const PATIENCE = 3000; // milliseconds without progress, after which what has not come is lost
+/** Milliseconds without progress, after which what has not come is lost. */
+export const PATIENCE = 3000;
 const RAMP = 100; // milliseconds before a measurement, in which a load comes to its speed
 
 /** Measures for some seconds what a load that is under way does; `lost` is for the load to say when it is over. */

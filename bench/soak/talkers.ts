@@ -9,7 +9,7 @@
 import { GREETING } from "../net/chat_load.ts";
 import { type Connection, openAll } from "../net/connection.ts";
 import { Histogram } from "../net/histogram.ts";
-import { settle } from "../net/reading.ts";
+import { PATIENCE, pause, settle } from "../net/reading.ts";
 import type { Random } from "./random.ts";
 
 /** What the talkers have found so far. */
@@ -18,7 +18,7 @@ export interface Findings {
   said: number;
   /** Lines that came to them, each to each, as they should. */
   delivered: number;
-  /** Lines that came when a later one had come, or twice. */
+  /** Lines that came when a later one had come, or twice, or to who said them. */
   duplicates: number;
   /** Lines that were missing when the next one came. */
   gaps: number;
@@ -28,6 +28,8 @@ export interface Findings {
   controls: number;
   /** Talkers whom the server has sent away. */
   dropped: number;
+  /** Talkers that have quit and whom the server has kept. */
+  kept: number;
 }
 
 const PACE = 100; // milliseconds from one line of a talker to the next, on average
@@ -51,6 +53,7 @@ export class Talkers {
     altered: 0,
     controls: 0,
     dropped: 0,
+    kept: 0,
   };
   /** How long lines took, since somebody last took it and put a new one there. */
   latency: Histogram = new Histogram();
@@ -102,8 +105,10 @@ export class Talkers {
     await settle(() => this.missing === 0, () => this.findings.delivered);
     const { dropped } = this.findings; // before we ask for it
     for (const connection of this.#connections) connection.send(encoder.encode("quit\n"));
-    await Promise.all(this.#reading);
+    await Promise.race([Promise.all(this.#reading), pause(PATIENCE)]);
     for (const connection of this.#connections) connection.close();
+    const byServer = (await Promise.all(this.#reading)).filter((byServer) => byServer);
+    this.findings.kept = this.#connections.length - byServer.length;
     this.findings.dropped = dropped;
   }
 
@@ -150,7 +155,7 @@ export class Talkers {
     const talker = Number(match[2]);
     const next = this.#next[listener]![talker]!;
     const n = Number(match[3]);
-    if (n < next) return void this.findings.duplicates++;
+    if (n < next || talker === listener) return void this.findings.duplicates++;
     this.findings.gaps += n - next;
     this.#next[listener]![talker] = n + 1;
     if (match[5] !== wordsOf(talker, n)) return void this.findings.altered++;
