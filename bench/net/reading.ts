@@ -75,7 +75,7 @@ export async function settle(isDone: () => boolean, progress: () => number): Pro
   let since = performance.now();
   while (!isDone() && performance.now() - since < PATIENCE) {
     await pause(5);
-    if (progress() !== last) since = performance.now();
+    if (!Object.is(progress(), last)) since = performance.now();
     last = progress();
   }
 }

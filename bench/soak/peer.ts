@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { once } from "node:events";
 import { connect } from "node:net";
 import { isGone } from "../net/connection.ts";
+import { pause } from "../net/reading.ts";
 
 /** The server has closed or reset the connection. */
 export class GoneError extends Error {
@@ -121,20 +121,14 @@ export async function restUnless(signal: AbortSignal, ms: number): Promise<void>
 /** Connects, sends `data`, waits for some bytes or for `ms` milliseconds, and is gone: the server learns of it by a reset. */
 export async function vanish(port: number, data: Uint8Array, bytes: number, ms: number): Promise<void> {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-  const closed = once(socket, "close");
-  await once(socket, "connect");
-  socket.on("error", () => {}); // the server may be the first to go
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms);
+  socket.on("error", () => {}); // the server may be the first to go; then it is closed, too
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  const seen = new Promise<void>((resolve) => {
     let left = bytes;
-    socket.on("data", (chunk: Uint8Array) => {
-      left -= chunk.length;
-      if (left > 0) return;
-      clearTimeout(timer);
-      resolve();
-    });
-    socket.write(data);
+    socket.on("data", (chunk: Uint8Array) => (left -= chunk.length) > 0 || resolve());
   });
+  socket.write(data);
+  await Promise.race([seen, closed, pause(ms)]);
   socket.resetAndDestroy();
   await closed;
 }
