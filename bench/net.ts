@@ -62,8 +62,7 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
     for (let round = row.isFresh ? 1 : 0; round <= plan.rounds; round++) {
       for (const contender of contenders) {
         contender.server ??= await Child.start(contender.rival.command, plan.cores.server);
-        const loading = row.load(contender.server, plan.seconds);
-        const reading = await Tasklet.wait(loading, { timeout: 1000 * plan.seconds + LONGEST });
+        const reading = await read(row, contender, contender.server, plan);
         if (round > 0) contender.readings.push(reading);
         if (row.isFresh) await end(contender);
         await pause(BETWEEN);
@@ -74,6 +73,14 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
   }
   for (const contender of contenders) printLine(lineOf(row, contender, contenders[0]!));
   return contenders.flatMap(({ readings }) => readings);
+}
+
+async function read(row: Row, { rival }: Contender, server: Child, { seconds }: Plan): Promise<Reading> {
+  try {
+    return await Tasklet.wait(row.load(server, seconds), { timeout: 1000 * seconds + LONGEST });
+  } catch (cause) {
+    throw new Error(`Cannot measure ${rival.name} in row ${row.name}: ${cause}`, { cause });
+  }
 }
 
 async function end(contender: Contender): Promise<void> {
