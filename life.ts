@@ -14,6 +14,7 @@ import { Inbox } from "./inbox.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import { onFloatingRejection } from "./program.ts";
+import { report } from "./report.ts";
 import { cycleOf, EndWait, JoinWait, LazyWait, pass } from "./suspend.ts";
 import {
   checkMs,
@@ -25,7 +26,17 @@ import {
   type TimeoutError,
   type Timer,
 } from "./timer.ts";
-import { exits, onAbort, TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts";
+import {
+  exits,
+  isOrdered,
+  onAbort,
+  onTurn,
+  TaskletExit,
+  type Wait,
+  waitCounts,
+  type Waiter,
+  type WaitOptions,
+} from "./wait.ts";
 
 /**
  * Where a tasklet is in its life.
@@ -81,10 +92,12 @@ const GRACE = 5000;
 
 let created = 0;
 let starting: Life[] = [];
+const STARTS = {}; // the line of those that start, under an order of wake-ups
+let bodies = 0; // that run and are not abandoned
 let isAdopting = false;
 
 /**
- * All tasklets without a parent that have not finished.
+ * All tasklets without a parent that have not finished, abandoned ones among them.
  *
  * @ignore
  */
@@ -95,6 +108,15 @@ export const roots: Set<Life> = new Set();
  * @ignore
  */
 export const daemons: Set<Life> = new Set();
+
+/**
+ * How many tasklets are at work, or await something that is no wait point. For tests and tools.
+ *
+ * @ignore
+ */
+export function countAtWork(): number {
+  return bodies - waitCounts().waiters;
+}
 
 /**
  * Lets `task` run `body` on a later microtask, in order of creation.
@@ -493,6 +515,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (this.#phase !== "ready") return;
     const body = this.#body!;
     this.#phase = "body";
+    bodies++;
     this.#body = undefined;
     if (hook !== undefined) hook.started(this);
     let result: unknown;
@@ -520,6 +543,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   // Nothing can be received, waited for or answered from here on; what the children do is all that is left.
   #bodyEnded(): void {
+    if (this.#phase === "body" && !this.#released) bodies--;
     this.#phase = "children";
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
@@ -551,10 +575,12 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     const wasAbandoned = this.#released;
     this.#release();
     this.#unlink();
+    roots.delete(this);
     for (const child of this.children) { // abandoned, and not ended yet: they stay in the tree
       child.#unlink();
       child.#parent = undefined;
       if (parent !== undefined) child.#link(parent);
+      else roots.add(child);
     }
     if (hook !== undefined) hook.finished(this, this.#end);
     if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
@@ -569,7 +595,6 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#onSignal?.[Symbol.dispose]();
     Timeout.release(this);
     daemons.delete(this);
-    roots.delete(this);
     this.#asked = this.#askers > 0;
     this.inbox.giveUp({ deferred: true, cause: this.#end });
     for (const monitor of this.#watching ?? []) Life.#unwatch(monitor);
@@ -642,6 +667,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (this.#phase === "body") {
       this.#graceOver = true;
       this.#meetExit();
+      bodies--;
       this.#release();
       report(`${this} was abandoned: its cleanup has not ended within ${grace} ms`);
     }
@@ -661,7 +687,8 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (!isAdopting) onFloatingRejection(Life.#adopt);
     isAdopting = true;
     task.#body = body;
-    if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
+    if (isOrdered()) onTurn(() => task.#begin(), STARTS);
+    else if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
   }
 
   static #startAll(): void {
@@ -672,7 +699,8 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
     const task = current();
-    if (task === undefined) return false;
+    // Bun tells of a rejection in nobody's name. An exit ends whom it has to, so at least it is nobody's error.
+    if (task === undefined) return reason instanceof TaskletExit;
     if (reason instanceof TaskletExit && task.inbox.isClosed) {
       // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
       if (exits.delete(promise)) task.#told--;
@@ -708,10 +736,6 @@ interface Monitor {
 
 function current(): Life | undefined {
   return running.getStore() as Life | undefined;
-}
-
-function report(...what: unknown[]): void {
-  console.error(...what);
 }
 
 /** Whether `error` is `cause`, or tells of it. */

@@ -68,6 +68,11 @@ export class LineBuffer {
     return this.#end - this.#start;
   }
 
+  /** How many lines were split ahead. */
+  get lines(): number {
+    return this.#lines.length - this.#next;
+  }
+
   /** Whether nothing more will come. */
   get hasEnded(): boolean {
     return this.#hasEnded;

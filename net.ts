@@ -27,13 +27,36 @@
  * @module
  */
 import { running } from "./context.ts";
+import {
+  type Address,
+  type Connection,
+  currentNetwork,
+  type Endpoint,
+  type Listener,
+  type Network,
+  type ServerAddress,
+  type SystemErrorName,
+} from "./network.ts";
 import type { ByteStream } from "./stream.ts";
-import { pass, type Start } from "./suspend.ts";
+import { pass, type Start, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
 
 export { LineTooLongError } from "./lines.ts";
-export type { PaceOptions } from "./pace.ts";
+export { Pace, type PaceOptions } from "./pace.ts";
+export {
+  type Address,
+  type Connection,
+  type Endpoint,
+  type Listener,
+  type ListenOptions,
+  type NetAddress,
+  type Network,
+  type ServerAddress,
+  type SystemErrorName,
+  type UnixAddress,
+  useNetwork,
+} from "./network.ts";
 export {
   BufferedReader,
   BufferedStream,
@@ -46,37 +69,6 @@ export {
 } from "./stream.ts";
 export { printable } from "./text.ts";
 
-/** A TCP address. */
-export interface NetAddress {
-  /**
-   * A name or an IP address.
-   *
-   * @default {"localhost"}
-   */
-  hostname?: string | undefined;
-  /** The port; to listen on, 0 for any that is free. */
-  port: number;
-}
-
-/** The address of a unix socket. */
-export interface UnixAddress {
-  /** The path of the socket. */
-  path: string;
-}
-
-/** Where to connect to, or where a peer is. */
-export type Address = NetAddress | UnixAddress;
-
-/** Where to listen. With `cert` and `key`, connections are encrypted by TLS. */
-export type ServerAddress =
-  | (NetAddress & {
-    /** The certificate chain, in PEM format. */
-    cert?: string | undefined;
-    /** The private key, in PEM format. */
-    key?: string | undefined;
-  })
-  | UnixAddress;
-
 /** How a server is bounded. */
 export interface ServeOptions {
   /**
@@ -85,6 +77,12 @@ export interface ServeOptions {
    * @default {10000}
    */
   maxConnections?: number | undefined;
+  /**
+   * How many of them from one address, or `Infinity`; further ones are closed at once.
+   *
+   * @default {Infinity}
+   */
+  maxPerAddress?: number | undefined;
   /**
    * Milliseconds for which a peer may send nothing while it is read from; then the read ends with `TimeoutError`.
    *
@@ -118,21 +116,24 @@ const DESCRIPTOR_PAUSE = 100;
 export class Server implements AsyncDisposable {
   /** Where it listens; with the port that was picked, if it was to pick one. */
   readonly address: Address;
-  readonly #listener: Deno.Listener;
+  readonly #listener: Listener;
   readonly #handle: Handler;
   readonly #maxConnections: number;
+  readonly #maxPerAddress: number;
   readonly #idleTimeout: number;
   readonly #sockets = new Set<Socket>();
+  readonly #perAddress = new Map<string, number>(); // how many of them
   readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
   readonly #task: Tasklet<void>;
-  #accepting: Promise<Deno.Conn> | undefined;
+  #accepting: Promise<Connection> | undefined;
   #onRoom: (() => void) | undefined; // what waits for a connection to close
 
-  private constructor(listener: Deno.Listener, handle: Handler, options: ServeOptions) {
+  private constructor(listener: Listener, handle: Handler, options: ServeOptions) {
     this.#listener = listener;
     this.address = addressOf(listener.addr);
     this.#handle = handle;
     this.#maxConnections = options.maxConnections ?? 10_000;
+    this.#maxPerAddress = options.maxPerAddress ?? Infinity;
     this.#idleTimeout = options.idleTimeout ?? Infinity;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
     this.#task.signal.addEventListener("abort", () => this.#whenKilled());
@@ -144,15 +145,15 @@ export class Server implements AsyncDisposable {
    * It has bound the address when it returns.
    *
    * @throws {Deno.errors.AddrInUse} If the address is taken; the text names it.
+   * @throws {Error} If this is not Deno, and no other network is in use.
    * @throws {RangeError} If an option makes no sense.
    * @throws {TypeError} If there is a `cert` without a `key`, or the other way round.
    */
   static serve(address: ServerAddress, handle: Handler, options: ServeOptions = {}): Server {
-    const { maxConnections = 1, idleTimeout = 0 } = options;
-    if (!(maxConnections === Infinity || Number.isSafeInteger(maxConnections)) || maxConnections < 1) {
-      throw new RangeError(
-        `Cannot serve: "maxConnections" must be a positive integer, got ${maxConnections}`,
-      );
+    const { maxConnections = 1, maxPerAddress = 1, idleTimeout = 0 } = options;
+    for (const [name, n] of Object.entries({ maxConnections, maxPerAddress })) {
+      if ((n === Infinity || Number.isSafeInteger(n)) && n >= 1) continue;
+      throw new RangeError(`Cannot serve: "${name}" must be a positive integer, got ${n}`);
     }
     checkMs("serve", "idleTimeout", idleTimeout);
     return new Server(listen(address, options.reusePort ?? false), handle, options);
@@ -190,7 +191,7 @@ export class Server implements AsyncDisposable {
         const connection = await this.#accept();
         if (connection === undefined) return;
         const socket = new Socket(connection, this.#idleTimeout);
-        this.#sockets.add(socket);
+        if (!this.#welcome(socket)) continue;
         this.#unattended.add(socket);
         Tasklet.new(() => this.#attend(socket), { name: this.#handle.name || "handle" })();
       }
@@ -200,6 +201,19 @@ export class Server implements AsyncDisposable {
       // The address is not free before the last accept has noticed.
       await this.#accepting?.then(() => {}, () => {});
     }
+  }
+
+  // Takes a socket in, or closes it, if there are too many from where it comes.
+  #welcome(socket: Socket): boolean {
+    const from = hostOf(socket);
+    const others = this.#perAddress.get(from) ?? 0;
+    if (others >= this.#maxPerAddress && from !== "") {
+      socket.close();
+      return false;
+    }
+    this.#perAddress.set(from, others + 1);
+    this.#sockets.add(socket);
+    return true;
   }
 
   // Not in the tasklet itself: one that is killed before it starts has no `finally`, and one whose handlers were
@@ -212,15 +226,16 @@ export class Server implements AsyncDisposable {
   }
 
   // The next connection, or `undefined` when the listener was closed.
-  async #accept(): Promise<Deno.Conn | undefined> {
+  async #accept(): Promise<Connection | undefined> {
     while (true) {
       try {
         const accept = () => this.#accepting = this.#listener.accept();
-        return await taking(accept, () => close(this.#listener), { what: "for a connection" });
+        return await taking(accept, () => close(this.#listener), {
+          what: "for a connection",
+          outside: !this.#listener.isInside,
+        });
       } catch (error) {
-        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-          return undefined;
-        }
+        if (isNamed(error, "BadResource", "Interrupted")) return undefined;
         if (isOutOfDescriptors(error)) await Tasklet.sleep(DESCRIPTOR_PAUSE);
         else if (!isDisconnect(error)) throw error;
       }
@@ -249,7 +264,11 @@ export class Server implements AsyncDisposable {
 
   #part(socket: Socket): void {
     socket.close();
-    this.#sockets.delete(socket);
+    if (!this.#sockets.delete(socket)) return;
+    const from = hostOf(socket);
+    const others = this.#perAddress.get(from)! - 1;
+    if (others > 0) this.#perAddress.set(from, others);
+    else this.#perAddress.delete(from);
     this.#onRoom?.();
   }
 }
@@ -267,7 +286,9 @@ export class Socket implements ByteStream, Disposable {
   readonly localAddress: Address;
   /** Resolves when this end has been closed. */
   readonly closed: Promise<void>;
-  readonly #connection: Deno.Conn;
+  readonly #connection: Connection;
+  /** Whether the peer may be outside of this program. @ignore */
+  readonly isOutside: boolean;
   readonly #idleTimeout: number;
   readonly #resolveClosed: () => void;
   #lastByteAt = 0;
@@ -278,8 +299,9 @@ export class Socket implements ByteStream, Disposable {
   #isClosed = false;
 
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
-  constructor(connection: Deno.Conn, idleTimeout: number = Infinity) {
+  constructor(connection: Connection, idleTimeout: number = Infinity) {
     this.#connection = connection;
+    this.isOutside = !connection.isInside;
     this.#idleTimeout = idleTimeout;
     this.remoteAddress = addressOf(connection.remoteAddr);
     this.localAddress = addressOf(connection.localAddr);
@@ -295,16 +317,19 @@ export class Socket implements ByteStream, Disposable {
    *
    * @param options.timeout Milliseconds to wait at most. @default {Infinity}
    * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+   * @throws {Error} If this is not Deno, and no other network is in use.
    * @throws {TimeoutError} If there was no connection in time.
    */
   static async connect(address: Address, { timeout }: WaitOptions = {}): Promise<Socket> {
     const controller = new AbortController();
     const { signal } = controller;
-    const connect = (): Promise<Deno.Conn> =>
-      "path" in address
-        ? Deno.connect({ transport: "unix", path: address.path })
-        : Deno.connect({ hostname: address.hostname ?? "localhost", port: address.port, signal });
-    const connection = await taking(connect, () => controller.abort(), { timeout, what: "for a connection" });
+    const net = network("connect");
+    const connect = () => net.connect(address, signal);
+    const connection = await taking(connect, () => controller.abort(), {
+      timeout,
+      what: "for a connection",
+      outside: !net.isInside,
+    });
     return new Socket(connection);
   }
 
@@ -347,7 +372,11 @@ export class Socket implements ByteStream, Disposable {
       reading.reader = { buffer, resume, fail };
       return () => void (reading.reader = undefined);
     };
-    return Tasklet.suspend(start, { timeout: this.#idleTime(), what: "for bytes from a socket" });
+    return Tasklet.suspend(start, {
+      timeout: this.#idleTime(),
+      what: "for bytes from a socket",
+      outside: this.isOutside,
+    });
   }
 
   // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
@@ -378,10 +407,14 @@ export class Socket implements ByteStream, Disposable {
    *
    * @throws {Deno.errors.BrokenPipe} If the peer has gone.
    */
-  async write(bytes: Uint8Array): Promise<void> {
-    const written = this.#writing.then(() => this.#writeAll(bytes));
-    this.#writing = written.then(() => {}, () => {}); // the error is for who wrote, not for who writes next
-    await Tasklet.wait(written);
+  write(bytes: Uint8Array): Promise<void> {
+    return this.#afterWrites(() => this.#writeAll(bytes));
+  }
+
+  async #afterWrites(step: () => Promise<void>): Promise<void> {
+    const done = this.#writing.then(step);
+    this.#writing = done.catch(() => {}); // the error is for who wrote, not for who writes next
+    await this.#taken(done);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
@@ -395,12 +428,17 @@ export class Socket implements ByteStream, Disposable {
    * @throws {Deno.errors.BrokenPipe} If the peer has gone.
    */
   writeSome(bytes: Uint8Array): Promise<number> {
-    return Tasklet.wait(this.#connection.write(bytes));
+    const written = this.#connection.write(bytes);
+    return running.getStore() === undefined ? written : this.#taken(written);
   }
 
-  /** Ends this side: the peer reads to the end, and can still send. */
-  async closeWrite(): Promise<void> {
-    await Tasklet.wait(this.#connection.closeWrite());
+  #taken<T>(promise: Promise<T>): Promise<T> {
+    return waitFor(promise, Infinity, "for a socket to take bytes", this.isOutside);
+  }
+
+  /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */
+  closeWrite(): Promise<void> {
+    return this.#afterWrites(() => this.#connection.closeWrite());
   }
 
   /** Closes both sides. Harmless twice. */
@@ -419,10 +457,43 @@ export class Socket implements ByteStream, Disposable {
 
 /** Whether `error` says that the peer has gone: a connection that was reset, aborted or closed at the other end. */
 export function isDisconnect(error: unknown): boolean {
-  const { BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut } = Deno.errors;
-  return [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut].some((each) =>
-    error instanceof each
-  );
+  return isNamed(error, "BrokenPipe", "ConnectionAborted", "ConnectionReset", "NotConnected", "TimedOut");
+}
+
+// Not by their classes: other networks run where there is no Deno, and so no `Deno.errors`.
+function isNamed(error: unknown, ...names: string[]): boolean {
+  return error instanceof Error && names.includes(error.name);
+}
+
+/** An error as the system's network throws it: one of `Deno.errors` or, where there is no Deno, one of that name. */
+export function systemError(name: SystemErrorName, message: string, options?: ErrorOptions): Error {
+  if (typeof Deno !== "undefined") return new Deno.errors[name](message, options);
+  return Object.assign(new Error(message, options), { name });
+}
+
+// Empty where there is none: at a unix socket, all peers are of this machine.
+function hostOf(socket: Socket): string {
+  return "path" in socket.remoteAddress ? "" : socket.remoteAddress.hostname ?? "";
+}
+
+/**
+ * Removes the file of a unix socket on which nobody listens any more, because its server was killed.
+ *
+ * Anything else at `path` stays: a file of another kind, or a socket on which somebody listens.
+ *
+ * @returns Whether there was one.
+ */
+export async function removeStaleSocket(path: string): Promise<boolean> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) return false;
+    using _ = await Socket.connect({ path });
+    return false;
+  } catch (error) {
+    if (isNamed(error, "NotFound")) return false;
+    if (!isNamed(error, "ConnectionRefused")) throw error;
+  }
+  await Deno.remove(path);
+  return true;
 }
 
 /** A read under way, and who waits for it. */
@@ -434,18 +505,55 @@ interface Reading {
   } | undefined;
 }
 
-function listen(address: ServerAddress, reusePort: boolean): Deno.Listener {
-  try {
-    if ("path" in address) return Deno.listen({ transport: "unix", path: address.path });
+// The network of the operating system.
+const system: Network = {
+  listen(address, { reusePort }) {
+    if ("path" in address) return listenAt(address.path);
     const { hostname = "localhost", port, cert, key } = address;
-    if (cert === undefined && key === undefined) return Deno.listen({ hostname, port, reusePort });
-    if (cert === undefined || key === undefined) {
-      throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
-    }
+    if (cert === undefined || key === undefined) return Deno.listen({ hostname, port, reusePort });
     return Deno.listenTls({ hostname, port, reusePort, cert, key });
+  },
+  connect(address, signal) {
+    if ("path" in address) return Deno.connect({ transport: "unix", path: address.path });
+    const { hostname = "localhost", port } = address;
+    return Deno.connect({ hostname, port, signal });
+  },
+};
+
+// The file of a unix socket goes with its listener.
+function listenAt(path: string): Listener {
+  const listener = Deno.listen({ transport: "unix", path });
+  return {
+    addr: listener.addr as Deno.UnixAddr,
+    accept: () => listener.accept(),
+    close: () => {
+      listener.close();
+      try {
+        Deno.removeSync(path);
+      } catch (error) {
+        if (!isNamed(error, "NotFound")) throw error; // somebody else has removed it
+      }
+    },
+  };
+}
+
+function network(what: string): Network {
+  const current = currentNetwork();
+  if (current === undefined && typeof Deno === "undefined") {
+    throw new Error(`Cannot ${what}: this needs Deno, or another network`);
+  }
+  return current ?? system;
+}
+
+function listen(address: ServerAddress, reusePort: boolean): Listener {
+  if (!("path" in address) && (address.cert === undefined) !== (address.key === undefined)) {
+    throw new TypeError(`Cannot serve: TLS needs both "cert" and "key"`);
+  }
+  try {
+    return network("serve").listen(address, { reusePort });
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    throw new Deno.errors.AddrInUse(`Cannot listen on ${format(address)}: the address is in use`, {
+    if (!isNamed(error, "AddrInUse")) throw error;
+    throw systemError("AddrInUse", `Cannot listen on ${format(address)}: the address is in use`, {
       cause: error,
     });
   }
@@ -455,9 +563,8 @@ function format(address: Address): string {
   return "path" in address ? address.path : `${address.hostname ?? "localhost"}:${address.port}`;
 }
 
-function addressOf(address: Deno.Addr): Address {
-  if ("path" in address) return { path: address.path ?? "" }; // a client of a unix socket has none
-  const { hostname, port } = address as Deno.NetAddr;
+function addressOf({ hostname, port, path }: Endpoint): Address {
+  if (port === undefined) return { path: path ?? "" }; // a client of a unix socket has none
   return { hostname, port };
 }
 
@@ -465,7 +572,7 @@ function addressOf(address: Deno.Addr): Address {
 function taking<T extends Disposable>(
   begin: () => Promise<T>,
   cancel: () => void,
-  options: WaitOptions & { what: string },
+  options: WaitOptions & { what: string; outside: boolean },
 ): Promise<T> {
   return Tasklet.suspend<T>((resume, fail) => {
     let isWanted = true;
@@ -477,15 +584,13 @@ function taking<T extends Disposable>(
   }, options);
 }
 
-function setNoDelay(connection: Deno.Conn): void {
+function setNoDelay(connection: Connection): void {
   if (!("setNoDelay" in connection)) return; // a unix socket, or TLS, for which Deno has no way
   try {
     (connection as Deno.TcpConn).setNoDelay(true);
   } catch (error) {
     // The peer has gone already; whoever reads is told.
-    if (!(error instanceof Deno.errors.BadResource) && (error as { code?: string }).code === undefined) {
-      throw error;
-    }
+    if (!isNamed(error, "BadResource") && (error as { code?: string }).code === undefined) throw error;
   }
 }
 
@@ -493,7 +598,7 @@ function close(resource: { close(): void }): void {
   try {
     resource.close();
   } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error; // otherwise it is closed already
+    if (!isNamed(error, "BadResource")) throw error; // otherwise it is closed already
   }
 }
 

@@ -28,6 +28,7 @@ import { running } from "./context.ts";
 import { type DropReason, type Hook, setHook } from "./hook.ts";
 import { type Life, roots } from "./life.ts";
 import type { AnyMessage } from "./message.ts";
+import { report } from "./report.ts";
 import { type AnyTasklet, names, type TaskletStatus } from "./tasklet.ts";
 import { now } from "./timer.ts";
 import type { Wait } from "./wait.ts";
@@ -115,7 +116,7 @@ function tell(event: Observation): void {
     try {
       listener.tell(event);
     } catch (error) {
-      console.error("A listener of observe() failed:", error);
+      report("A listener of observe() failed:", error);
     }
   }
   isTelling = false;

@@ -9,6 +9,7 @@
  */
 import { running } from "./context.ts";
 import type { AnyMessage } from "./message.ts";
+import { report } from "./report.ts";
 import { sleep, suspend } from "./suspend.ts";
 import { now } from "./timer.ts";
 import { TaskletExit, type Waiter } from "./wait.ts";
@@ -73,7 +74,7 @@ async function attempt(
     await f();
   } catch (error) {
     if (error instanceof TaskletExit) throw error;
-    if (!answer(error)) console.error(`${running.getStore()} goes on after an error:`, error);
+    if (!answer(error)) report(`${running.getStore()} goes on after an error:`, error);
     isWell = false;
   }
   // `f` may have swallowed the exit.

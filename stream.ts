@@ -14,10 +14,12 @@ import { Pace, type PaceOptions } from "./pace.ts";
 import { pass, sleep, suspend, waitFor } from "./suspend.ts";
 import { TelnetFilter } from "./telnet.ts";
 import { checkMs, now, Timeout, TimeoutError } from "./timer.ts";
-import { TaskletExit, type WaitOptions } from "./wait.ts";
+import { TaskletExit, Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 /** What a {@linkcode BufferedStream} is laid over: a socket. */
 export interface ByteStream {
+  /** Whether the peer may be outside of this program, so that virtual time has patience with it. @default {false} */
+  readonly isOutside?: boolean | undefined;
   /** Reads into `buffer`: how many bytes, at least one; `null` at the end. */
   read(buffer: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`: how many, at least one. */
@@ -250,6 +252,21 @@ export class BufferedReader {
   }
 
   /**
+   * Takes the lines that are there already, without waiting: a batch. What comes while it is read is left for later.
+   *
+   * A line is there when the stream has been waited for, by {@linkcode BufferedReader.readLine} or in a loop: one that
+   * gets a line finds here what came with it.
+   */
+  *pending(): Generator<string, void> {
+    if (this.#pace !== undefined) return; // each has its time
+    for (let n = this.#buffer.lines; n > 0; n--) {
+      const line = this.#buffer.takeLine();
+      if (typeof line !== "string") return; // somebody else has taken it meanwhile
+      yield line;
+    }
+  }
+
+  /**
    * Reads what is there, waiting for at least one byte.
    *
    * @param max How many bytes at most. @default {65536}
@@ -349,9 +366,33 @@ interface Waiting {
   readonly fail: (error: unknown) => void;
 }
 
-interface Flush extends Waiting {
-  readonly upTo: number;
+/** A wait until what was queued has been sent. */
+class FlushWait extends Wait<void> {
+  /** How many bytes must have been sent since the beginning. */
+  upTo = 0;
+  readonly #others: FlushWait[];
+  readonly #isOutside: boolean;
+
+  constructor(others: FlushWait[], isOutside: boolean) {
+    super(running.getStore() as Waiter | undefined);
+    this.#others = others;
+    this.#isOutside = isOutside;
+  }
+
+  override get outside(): boolean {
+    return this.#isOutside;
+  }
+
+  override describe(): string {
+    return "for a socket to take bytes";
+  }
+
+  protected override left(early: boolean): void {
+    if (early) this.#others.splice(this.#others.indexOf(this), 1);
+  }
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** The writing side of a {@linkcode BufferedStream}. */
 export class BufferedWriter {
@@ -363,9 +404,10 @@ export class BufferedWriter {
   #parts: Uint8Array[] = [];
   #text = "";
   #queued = 0; // bytes in #parts
-  #sending = 0; // bytes that are on their way
+  #left: Uint8Array = NOTHING; // of what is on its way
+  #sending = 0; // bytes of it
   #sent = 0; // bytes since the beginning
-  #flushes: Flush[] = [];
+  readonly #flushes: FlushWait[] = []; // in order of `upTo`
   #isSending = false;
   #stalledSince = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -423,7 +465,7 @@ export class BufferedWriter {
 
   /** Queues text and a line end (LF), as {@linkcode BufferedWriter.write}. */
   writeLine(text: string): void {
-    this.write(text + "\n");
+    this.write(withEnd(text));
   }
 
   /**
@@ -440,17 +482,12 @@ export class BufferedWriter {
     this.#encode();
     const left = this.buffered;
     if (left === 0) return pass(() => {});
-    const upTo = this.#sent + left;
-    if (!this.#isSending) void running.run(undefined, () => this.#send());
-    return suspend<void>(
-      (resume, fail) => {
-        const flush = { upTo, resume, fail };
-        this.#flushes.push(flush);
-        return () => void (this.#flushes = this.#flushes.filter((other) => other !== flush));
-      },
-      timeout,
-      "for a socket to take bytes",
-    );
+    if (!this.#isSending) this.#send();
+    checkMs("flush", "timeout", timeout);
+    const wait = new FlushWait(this.#flushes, this.#socket.isOutside ?? false);
+    wait.upTo = this.#sent + left;
+    if (wait.begin(timeout)) this.#flushes.push(wait);
+    return wait.promise;
   }
 
   #throwFailure(): never {
@@ -461,50 +498,61 @@ export class BufferedWriter {
   sendAside(bytes: Uint8Array): void {
     if (this.#failure !== undefined || this.buffered + bytes.length > this.#maxBuffered) return;
     this.#add(bytes);
-    if (!this.#isSending) void running.run(undefined, () => this.#send());
+    if (!this.#isSending) this.#send();
   }
 
-  // Sends until nothing is queued. Never rejects: whoever flushes gets the error, or whoever writes next.
-  async #send(): Promise<void> {
+  // Sends until nothing is queued, in nobody's name. Whoever flushes gets the error, or whoever writes next.
+  #send(): void {
     this.#isSending = true;
-    try {
-      while (this.buffered > 0) {
-        let bytes = this.#take();
-        while (bytes.length > 0) {
-          this.#stalledSince = now();
-          const n = await this.#writeSome(bytes);
-          bytes = bytes.subarray(n);
-          this.#sending -= n;
-          this.#sent += n;
-          this.#endFlushes();
-        }
-      }
-    } catch (error) {
-      this.#failure = { error };
-      for (const flush of this.#flushes) flush.fail(error);
-      this.#flushes = [];
-      this.#parts = [];
-      this.#text = "";
-      this.#queued = this.#sending = 0;
-    } finally {
-      this.#isSending = false;
-    }
+    running.run(undefined, this.#sendNext);
   }
 
-  #writeSome(bytes: Uint8Array): Promise<number> {
-    const written = this.#socket.writeSome(bytes);
-    if (this.#stallTimeout === Infinity) return written;
-    return waitFor(written, this.#stallTimeout, "for a socket to take bytes");
-  }
+  // Properties, so that a write costs no closures.
+  readonly #sendNext = (): void => {
+    if (this.#left.length === 0) this.#left = this.#take();
+    if (this.#left.length === 0) return void (this.#isSending = false);
+    this.#stalledSince = now();
+    this.#writeSome(this.#left).then(this.#sentSome, this.#failed);
+  };
 
-  #endFlushes(): void {
+  readonly #sentSome = (n: number): void => {
+    this.#left = this.#left.subarray(n);
+    this.#sending -= n;
+    this.#sent += n;
     let ended = 0;
     while (ended < this.#flushes.length && this.#flushes[ended]!.upTo <= this.#sent) ended++;
-    for (const flush of this.#flushes.splice(0, ended)) flush.resume();
+    if (ended > 0) { for (const flush of this.#flushes.splice(0, ended)) flush.resume(); }
+    this.#sendNext();
+  };
+
+  readonly #failed = (error: unknown): void => {
+    this.#isSending = false;
+    this.#failure = { error };
+    for (const flush of this.#flushes.splice(0)) flush.fail(error);
+    this.#left = NOTHING;
+    this.#parts = [];
+    this.#text = "";
+    this.#queued = this.#sending = 0;
+  };
+
+  #writeSome(bytes: Uint8Array): Promise<number> {
+    try {
+      const written = this.#socket.writeSome(bytes);
+      if (this.#stallTimeout === Infinity) return written;
+      return waitFor(
+        written,
+        this.#stallTimeout,
+        "for a socket to take bytes",
+        this.#socket.isOutside ?? false,
+      );
+    } catch (error) {
+      return Promise.reject(error); // a socket that throws at once is as gone as one that rejects
+    }
   }
 
   #take(): Uint8Array {
     this.#encode();
+    if (this.#parts.length === 0) return NOTHING;
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : concat(this.#parts, this.#queued);
     this.#parts = [];
     this.#sending = this.#queued;
@@ -514,7 +562,7 @@ export class BufferedWriter {
 
   #encode(): void {
     if (this.#text === "") return;
-    this.#add(encoder.encode(this.#text));
+    this.#add(encode(this.#text));
     this.#text = "";
   }
 
@@ -525,6 +573,33 @@ export class BufferedWriter {
 }
 
 const encoder = new TextEncoder();
+
+// A multicast writes the same text to many streams, one after the other: it is made and encoded once. Strings that are
+// the same object are compared at no cost; long ones are not kept for what may never come.
+const LONGEST_KEPT = 65_536;
+let line = "";
+let lineWithEnd = "\n";
+let encodedText = "";
+let encodedBytes = new Uint8Array(0);
+
+function withEnd(text: string): string {
+  if (text.length > LONGEST_KEPT) return text + "\n";
+  if (text !== line) {
+    line = text;
+    lineWithEnd = text + "\n";
+  }
+  return lineWithEnd;
+}
+
+// The bytes must not be changed, since others may have them, too.
+function encode(text: string): Uint8Array {
+  if (text.length > LONGEST_KEPT) return encoder.encode(text);
+  if (text !== encodedText) {
+    encodedText = text;
+    encodedBytes = encoder.encode(text);
+  }
+  return encodedBytes;
+}
 
 function checkCount(option: string, n: number, least: number): void {
   if (Number.isSafeInteger(n) && n >= least) return;

@@ -32,18 +32,26 @@ export function yieldTurn(): Promise<void> {
 /** What prepares the end of a wait and returns how to undo that. */
 export type Start<T> = (resume: (value: T) => void, fail: (error: unknown) => void) => (() => void) | void;
 
-/** Waits, for `timeout` milliseconds at most, until what `start` prepares has come about. */
-export function suspend<T>(start: Start<T>, timeout: number, what: string): Promise<T> {
+/**
+ * Waits, for `timeout` milliseconds at most, until what `start` prepares has come about; `outside` as
+ * {@linkcode Wait.outside}.
+ */
+export function suspend<T>(start: Start<T>, timeout: number, what: string, outside = false): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what);
+  const wait = new SuspendWait<T>(waiter(), what, outside);
   wait.start(start, timeout);
   return wait.promise;
 }
 
-/** Waits, for `timeout` milliseconds at most, until `promise` is settled. */
-export function waitFor<T>(promise: PromiseLike<T>, timeout: number, what: string): Promise<T> {
+/** Waits, for `timeout` milliseconds at most, until `promise` is settled; `outside` as {@linkcode Wait.outside}. */
+export function waitFor<T>(
+  promise: PromiseLike<T>,
+  timeout: number,
+  what: string,
+  outside = true,
+): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what);
+  const wait = new SuspendWait<T>(waiter(), what, outside);
   const begun = wait.start((resume, fail) => void promise.then(resume, fail), timeout);
   if (!begun) promise.then(undefined, () => {}); // as when the wait ends early: its end is nobody's error
   return wait.promise;
@@ -69,7 +77,7 @@ class TurnWait extends Wait<void> {
   /** Begins to wait. */
   override begin(): boolean {
     const begun = super.begin();
-    if (begun) onTurn(() => this.resume(), this.owner);
+    if (begun) onTurn(() => this.resumeInTurn(), this.owner);
     return begun;
   }
 }
@@ -77,13 +85,19 @@ class TurnWait extends Wait<void> {
 /** A wait for whatever `start` prepares. */
 class SuspendWait<T> extends Wait<T> {
   readonly #what: string;
+  readonly #isOutside: boolean;
   #undo: (() => void) | void = undefined;
   #early = false;
 
   /** Creates a wait that is described as `what`. */
-  constructor(owner: Waiter | undefined, what: string) {
+  constructor(owner: Waiter | undefined, what: string, isOutside: boolean) {
     super(owner);
     this.#what = what;
+    this.#isOutside = isOutside;
+  }
+
+  override get outside(): boolean {
+    return this.#isOutside;
   }
 
   override describe(): string {

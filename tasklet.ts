@@ -288,12 +288,17 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
    * if the wait ends early, by kill or timeout, and not otherwise. The first of `resume` and `fail` counts.
    * @param options.timeout Milliseconds to wait at most. @default {Infinity}
    * @param options.what What is waited for, in words that go on from "waiting".
+   * @param options.outside Whether it comes from outside of the program, as bytes from a socket do, so that virtual time
+   * has patience with it. @default {false}
    */
   static suspend<T = void>(
     start: Start<T>,
-    { timeout = Infinity, what = "for an event" }: WaitOptions & { what?: string | undefined } = {},
+    { timeout = Infinity, what = "for an event", outside = false }: WaitOptions & {
+      what?: string | undefined;
+      outside?: boolean | undefined;
+    } = {},
   ): Promise<T> {
-    return suspend(start, timeout, what);
+    return suspend(start, timeout, what, outside);
   }
 
   /**
@@ -531,6 +536,15 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
   pending(): IterableIterator<AnyMessage> {
     return this.inbox.pending();
   }
+}
+
+/**
+ * The names that are taken, each with its owner. For tests and tools.
+ *
+ * @ignore
+ */
+export function registeredNames(): IterableIterator<[name: string, task: Tasklet]> {
+  return names.entries();
 }
 
 function here(what: string): Tasklet {

@@ -58,17 +58,19 @@ export class Timer implements Disposable {
   readonly order: number;
   /** Where it stands in the heap; -1 when it is not there. Kept by the heap alone. */
   index: number = -1;
+  readonly #heap: { remove(timer: Timer): void };
 
   /** Use {@linkcode setTimer}. */
-  constructor(at: number, fire: () => void, order: number) {
+  constructor(at: number, fire: () => void, order: number, heap: { remove(timer: Timer): void }) {
     this.at = at;
     this.fire = fire;
     this.order = order;
+    this.#heap = heap;
   }
 
   /** Takes it back. Harmless when it has fired. */
   cancel(): void {
-    if (this.index >= 0) heap.remove(this);
+    if (this.index >= 0) this.#heap.remove(this);
   }
 
   /** The same as {@linkcode Timer.cancel}. */
@@ -110,7 +112,7 @@ class TimerHeap {
   }
 
   add(at: number, fire: () => void): Timer {
-    const timer = new Timer(at, fire, this.#created++);
+    const timer = new Timer(at, fire, this.#created++, this);
     this.#place(timer, this.#timers.length);
     this.#up(timer);
     if (timer.index === 0) this.#setAlarm();
@@ -184,7 +186,7 @@ function before(a: Timer, b: Timer): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-const heap = new TimerHeap(new SystemClock());
+let heap = new TimerHeap(new SystemClock());
 
 /** The time of the clock, in milliseconds. */
 export function now(): number {
@@ -193,7 +195,7 @@ export function now(): number {
 
 /** Calls `fire` at time `at`; timers of the same time fire in the order they were set. `Infinity` never comes. */
 export function setTimer(at: number, fire: () => void): Timer {
-  return at === Infinity ? new Timer(at, fire, -1) : heap.add(at, fire);
+  return at === Infinity ? new Timer(at, fire, -1, heap) : heap.add(at, fire);
 }
 
 /** Calls `go` after one turn of the event loop. */
@@ -211,9 +213,25 @@ export function timerCount(): number {
  * the new clock must continue.
  */
 export function useClock(clock: Clock): Disposable {
-  const previous = heap.clock;
-  heap.clock = clock;
-  return { [Symbol.dispose]: () => void (heap.clock = previous) };
+  const all = heap;
+  const previous = all.clock;
+  all.clock = clock;
+  return { [Symbol.dispose]: () => void (all.clock = previous) };
+}
+
+/**
+ * Begins a time of its own over `clock`, without any timer, until the result is disposed. Timers that were set before
+ * go on by their own clock meanwhile; those that are set meanwhile and have not fired by its end never do.
+ */
+export function useOwnTime(clock: Clock): Disposable {
+  const previous = heap;
+  heap = new TimerHeap(clock);
+  return { [Symbol.dispose]: () => void (heap = previous) };
+}
+
+/** Whether time is that of the system, and nothing has taken its place. */
+export function isSystemTime(): boolean {
+  return heap.clock instanceof SystemClock;
 }
 
 /**

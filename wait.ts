@@ -25,13 +25,17 @@ let turnedAt = 0;
 // Reading the clock costs as much as a delivery, so it is read after as many more of them as take half the time that
 // is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
+let spent = false; // what comes now is held back; until then, only who asks for a turn waits for it
 let heldBack: (() => void)[] | undefined;
 let letGo = 0; // of those
 
 let order: Order | undefined;
 
-/** Decides when the owner of a wait that has ended goes on: whenever it calls `go`. */
-export type Order = (go: () => void, owner: Waiter | undefined) => void;
+/**
+ * Decides when those go on who may: whenever it calls `go`. Those of one `line`, such as the waits of one tasklet, must
+ * go on in the order they came.
+ */
+export type Order = (go: () => void, line: unknown) => void;
 
 /** Puts `replacement` in charge of the order in which all that can go on does, until disposed. For tests. */
 export function useOrder(replacement: Order): Disposable {
@@ -40,20 +44,52 @@ export function useOrder(replacement: Order): Disposable {
   return { [Symbol.dispose]: () => void (order = previous) };
 }
 
+/** Whether such a replacement is in force. */
+export function isOrdered(): boolean {
+  return order !== undefined;
+}
+
+let waiters = 0; // tasklets that are in a wait
+let outside = 0; // waits under way for something outside of the program
+let ended = 0; // waits, so far
+const strangers: { waits: Wait | undefined } = { waits: undefined }; // waits of nobody, newest first
+
+/** How much is waited for. For tests and tools. */
+export interface WaitCounts {
+  /** How many tasklets are in a wait. */
+  readonly waiters: number;
+  /** How many waits under way are for something outside of the program. */
+  readonly outside: number;
+  /** How many waits have ended so far. */
+  readonly ended: number;
+}
+
+/** How much is waited for now. */
+export function waitCounts(): WaitCounts {
+  return { waiters, outside, ended };
+}
+
+/** The waits under way of code outside of any tasklet, oldest first. */
+export function strangersWaits(): Wait[] {
+  const waits: Wait[] = [];
+  for (let wait = strangers.waits; wait !== undefined; wait = wait.older) waits.push(wait);
+  return waits.reverse();
+}
+
 /** Counts a delivery; whether it has to wait for the next turn. */
 function isSpent(): boolean {
-  if (heldBack !== undefined || order !== undefined || ++deliveries > MOST_DELIVERIES) return true;
-  if (deliveries < nextLook) return false;
+  if (spent || order !== undefined) return true;
+  if (++deliveries < nextLook) return false;
   const elapsed = now() - turnedAt;
-  if (elapsed > LONGEST_SLICE) return true;
+  if (elapsed > LONGEST_SLICE || deliveries > MOST_DELIVERIES) return spent = true;
   const foreseen = ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed);
-  nextLook = deliveries + Math.max(1, Math.min(8, foreseen));
+  nextLook = Math.min(deliveries + Math.max(1, Math.min(8, foreseen)), MOST_DELIVERIES + 1);
   return false;
 }
 
-/** Calls `go`, in the name of `owner`, in the next turn of the event loop. */
-export function onTurn(go: () => void, owner: Waiter | undefined): void {
-  if (order !== undefined) return order(go, owner);
+/** Calls `go`, for `line` as {@linkcode Order} has it, in the next turn of the event loop. */
+export function onTurn(go: () => void, line: unknown): void {
+  if (order !== undefined) return order(go, line);
   if (heldBack === undefined) {
     heldBack = [];
     nextTurn(endTurn);
@@ -67,7 +103,9 @@ function endTurn(): void {
   deliveries = 0;
   turnedAt = now();
   nextLook = 1;
-  for (const end = Math.min(list.length, letGo + MOST_DELIVERIES); letGo < end; letGo++) list[letGo]!();
+  const end = Math.min(list.length, letGo + MOST_DELIVERIES);
+  spent = end < list.length; // then newcomers go to the end of the line
+  while (letGo < end) list[letGo++]!();
   if (letGo > list.length / 2) { // so that a line that never ends keeps no memory of those who have left it
     heldBack = letGo < list.length ? list.slice(letGo) : undefined;
     letGo = 0;
@@ -186,6 +224,16 @@ export abstract class Wait<T = unknown> {
     return false;
   }
 
+  /** Whether it is for something outside of the program, so that virtual time has patience with it. */
+  get outside(): boolean {
+    return false;
+  }
+
+  /** Whether it has a timeout, for which a timer is set. */
+  get timed(): boolean {
+    return this.#timer !== undefined;
+  }
+
   /**
    * Begins to wait, for `timeout` milliseconds at most. Call it before anything else is prepared.
    *
@@ -200,12 +248,14 @@ export abstract class Wait<T = unknown> {
     Wait.#starting = this as Wait<unknown>;
     this.promise = new Promise<unknown>(Wait.#executor) as Promise<T>;
     this.#open = true;
-    if (this.owner === undefined) return true;
-    const refusal = this.owner.refuse(this.serving);
+    const refusal = this.owner?.refuse(this.serving);
     if (refusal === undefined) {
-      this.older = this.owner.waits;
+      const { owner = strangers } = this;
+      this.older = owner.waits;
       if (this.older !== undefined) this.older.newer = this;
-      this.owner.waits = this;
+      else if (owner !== strangers) waiters++;
+      owner.waits = this;
+      if (this.outside) outside++;
       return true;
     }
     this.#open = false;
@@ -230,6 +280,11 @@ export abstract class Wait<T = unknown> {
     if (!this.#leave(false)) return;
     if (isSpent()) onTurn(() => this.#resolve(value), this.owner);
     else this.#resolve(value);
+  }
+
+  /** The same from within the turn that was waited for: nothing is held back once more. */
+  protected resumeInTurn(value: T): void {
+    if (this.#leave(false)) this.#resolve(value);
   }
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
@@ -273,8 +328,12 @@ export abstract class Wait<T = unknown> {
       this.#timer = undefined;
     }
     if (this.older !== undefined) this.older.newer = this.newer;
+    const { owner = strangers } = this;
     if (this.newer !== undefined) this.newer.older = this.older;
-    else if (this.owner !== undefined) this.owner.waits = this.older;
+    else owner.waits = this.older;
+    if (owner.waits === undefined && owner !== strangers) waiters--;
+    if (this.outside) outside--;
+    ended++;
     this.older = this.newer = undefined;
     this.left(early);
     return true;

@@ -7,11 +7,12 @@
  *
  * @module
  */
-import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import { program, serve, serverFlags, type ServerOptions, serverOptions, wholeNumber } from "./cli.ts";
+import { type AnyMessage, printable, type Server, type Socket, Tasklet } from "../mod.ts";
+import { program, wholeNumber } from "./cli.ts";
+import { placeOf, serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
 
-export type { ServerOptions } from "./cli.ts";
+export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode chat} can be told. */
 export interface ChatOptions extends ServerOptions {
@@ -30,17 +31,25 @@ export function chat(options: ChatOptions = {}): Server {
     client.writeLine("type 'quit' to exit..");
     try {
       for await (const msg of Tasklet.receive()) {
-        if (msg.match(MSG_QUIT)) break;
-        if (!msg.match(MSG_LINE_READ)) continue;
-        const line = printable(msg.args[0]).trim();
-        if (line === "quit") break;
-        Client.multicast([...clients].filter((other) => other !== client), line);
+        const lines: string[] = [];
+        let goesOn = hear(msg, lines);
+        for (const next of Tasklet.pending()) goesOn = goesOn && hear(next, lines);
+        Client.multicast([...clients].filter((other) => other !== client), lines);
+        if (!goesOn) break;
       }
       farewell = undefined;
     } finally {
       clients.delete(client);
       await client.close(farewell);
     }
+  }
+
+  // Adds what was said to `lines`; whether the client stays.
+  function hear(msg: AnyMessage, lines: string[]): boolean {
+    if (!msg.match(MSG_LINE_READ)) return !msg.match(MSG_QUIT);
+    const line = printable(msg.args[0]).trim();
+    if (line !== "quit") lines.push(line);
+    return line !== "quit";
   }
 
   return serve(options, 9010, handle);
@@ -54,8 +63,8 @@ if (import.meta.main) {
     1_000_000,
   );
   const flags = { ...serverFlags(9010), backlog };
-  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags }, (values) => {
-    const server = chat({ ...serverOptions(values), backlog: values.backlog });
-    console.log(`listening for connections on port ${server.port}`);
+  program({ name: "chat", about: "A chat: each line goes to all other clients.", flags }, async (values) => {
+    const server = chat({ ...await serverOptions(values), backlog: values.backlog });
+    console.log(`listening for connections on ${placeOf(server)}`);
   });
 }

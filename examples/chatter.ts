@@ -8,19 +8,11 @@
  * @module
  */
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import {
-  isName,
-  looksOf,
-  program,
-  serve,
-  serverFlags,
-  type ServerOptions,
-  serverOptions,
-  wholeNumber,
-} from "./cli.ts";
+import { isName, looksOf, program, wholeNumber } from "./cli.ts";
+import { placeOf, serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
 
-export type { ServerOptions } from "./cli.ts";
+export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode chatter} can be told. */
 export interface ChatterOptions extends ServerOptions {
@@ -90,7 +82,7 @@ export function chatter(options: ChatterOptions = {}): Server {
   }
 
   function tellAll(line: string): void {
-    Client.multicast([...members.values()].map((member) => member.client), line);
+    Client.multicast([...members.values()].map((member) => member.client), [line]);
   }
 
   return serve(options, 1980, login);
@@ -104,8 +96,8 @@ if (import.meta.main) {
     1_000_000,
   );
   const flags = { ...serverFlags(1980), backlog };
-  program({ name: "chatter", about: "A chat in which everybody has a handle.", flags }, (values) => {
-    const server = chatter({ ...serverOptions(values), backlog: values.backlog });
-    console.log(`listening on port ${server.port}`);
+  program({ name: "chatter", about: "A chat in which everybody has a handle.", flags }, async (values) => {
+    const server = chatter({ ...await serverOptions(values), backlog: values.backlog });
+    console.log(`listening on ${placeOf(server)}`);
   });
 }

@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
-import { dispatch, type Handler, printable, quit, Server } from "../mod.ts";
+import { dispatch, printable, quit } from "../mod.ts";
 
 /** A flag with a value: `--name PLACEHOLDER`. */
 export interface Flag<T> {
@@ -58,78 +58,6 @@ export function text<T>(placeholder: string, about: string, otherwise: T): Flag<
   return { placeholder, about, default: otherwise, read: (text) => text || undefined, wants: "a value" };
 }
 
-const MOST = Number.MAX_SAFE_INTEGER;
-
-/** The flags of every server. */
-export type ServerFlags = {
-  readonly port: Flag<number>;
-  readonly hostname: Flag<string>;
-  readonly "max-connections": Flag<number>;
-  readonly "max-line": Flag<number>;
-  readonly "idle-timeout": Flag<number>;
-  readonly quiet: Switch;
-};
-
-/** The flags of a server that listens on `port` unless it is told otherwise. */
-export function serverFlags(port: number): ServerFlags {
-  return {
-    port: wholeNumber("port to listen on, 0 for any that is free", port, 0, 65_535),
-    hostname: text("HOST", "name or address to listen on", "localhost"),
-    "max-connections": wholeNumber("connections at once, further ones wait", 10_000, 1, MOST),
-    "max-line": wholeNumber("bytes that a line may have", 65_536, 1, MOST),
-    "idle-timeout": wholeNumber("seconds for which a client may send nothing, 0 for ever", 0, 0, MOST),
-    quiet: { about: "no log, only the announcement" },
-  };
-}
-
-/** What every server can be told. */
-export interface ServerOptions {
-  /** The name or address to listen on. @default {"localhost"} */
-  readonly hostname?: string;
-  /** The port to listen on, 0 for any that is free. */
-  readonly port?: number;
-  /** How many connections may be open at once. @default {10000} */
-  readonly maxConnections?: number;
-  /** How many bytes a line may have. @default {65536} */
-  readonly maxLine?: number;
-  /** Milliseconds for which a client may send nothing. @default {Infinity} */
-  readonly idleTimeout?: number;
-  /** Takes what happens, a line each. @default {nothing} */
-  readonly log?: (line: string) => void;
-}
-
-/** What the flags of a server say. */
-export function serverOptions(values: Values<ServerFlags>): Required<ServerOptions> {
-  return {
-    hostname: values.hostname,
-    port: values.port,
-    maxConnections: values["max-connections"],
-    maxLine: values["max-line"],
-    idleTimeout: values["idle-timeout"] === 0 ? Infinity : values["idle-timeout"] * 1000,
-    log: values.quiet ? () => {} : (line) => console.log(line),
-  };
-}
-
-/** An address that cannot be had: it is not there, or the permission is missing. */
-export class CannotListenError extends Error {
-  /** `"CannotListenError"`. */
-  override readonly name = "CannotListenError";
-}
-
-/** Listens as `options` say, on `port` if they do not. */
-export function serve(options: ServerOptions, port: number, handle: Handler): Server {
-  const address = { hostname: options.hostname ?? "localhost", port: options.port ?? port };
-  try {
-    return Server.serve(address, handle, options);
-  } catch (error) {
-    if (error instanceof RangeError || error instanceof Deno.errors.AddrInUse || !(error instanceof Error)) {
-      throw error;
-    }
-    const where = `${address.hostname}:${address.port}`;
-    throw new CannotListenError(`Cannot listen on ${where}: ${error.message}`, { cause: error });
-  }
-}
-
 /** What a program is. */
 export interface Program<F extends Flags> {
   /** What it is called. */
@@ -138,6 +66,12 @@ export interface Program<F extends Flags> {
   readonly about: string;
   /** What it can be told, beside `--help` and `--version`. */
   readonly flags: F;
+}
+
+/** What a program needs and cannot have: an address, a file, a permission. */
+export class CannotStartError extends Error {
+  /** `"CannotStartError"`. */
+  override readonly name = "CannotStartError";
 }
 
 /** Flags that do not go together. */
@@ -157,6 +91,7 @@ const SEEING = {
 
 /** Runs a program: reads its flags from the command line, then dispatches `main` with them. */
 export function program<F extends Flags>(about: Program<F>, main: (values: Values<F>) => unknown): void {
+  if (typeof Deno === "undefined") throw new Error(`Cannot run ${about.name}: this needs Deno`);
   const values = readFlags(about, Deno.args);
   if (values === undefined) return;
   dispatch(async () => {
@@ -165,7 +100,7 @@ export function program<F extends Flags>(about: Program<F>, main: (values: Value
       await main(values);
     } catch (error) {
       if (error instanceof UsageError) await complain(about, error.message, 2);
-      else if (error instanceof CannotListenError || error instanceof Deno.errors.AddrInUse) {
+      else if (error instanceof CannotStartError || error instanceof Deno.errors.AddrInUse) {
         await complain(about, error.message, 1);
       } else throw error;
     }
@@ -219,7 +154,7 @@ async function see(name: string, { observe, tree }: Values<typeof SEEING>): Prom
     showPage(name, observe);
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse || !(error instanceof Error)) throw error;
-    throw new CannotListenError(`Cannot observe at localhost:${observe}: ${error.message}`, { cause: error });
+    throw new CannotStartError(`Cannot observe at localhost:${observe}: ${error.message}`, { cause: error });
   }
 }
 

@@ -14,6 +14,7 @@ import {
   LineTooLongError,
   Message,
   type MessageClass,
+  type PaceOptions,
   type Socket,
   Tasklet,
   TimeoutError,
@@ -24,7 +25,7 @@ const Write: MessageClass<"MSG_WRITE"> = Message("MSG_WRITE");
 const Quit: MessageClass<"MSG_QUIT"> = Message("MSG_QUIT");
 const LineRead: MessageClass<"MSG_LINE_READ"> = Message("MSG_LINE_READ");
 
-/** To a writer: a line for its client. */
+/** To a writer: a line for its client, or several with line ends between. */
 export class MSG_WRITE_LINE extends WriteLine<[line: string]> {}
 /** To a writer: text for its client, as it is. */
 export class MSG_WRITE extends Write<[text: string]> {}
@@ -37,16 +38,18 @@ export class MSG_LINE_READ extends LineRead<[line: string]> {}
 export interface ClientOptions {
   /** How many bytes a line may have. @default {65536} */
   readonly maxLine?: number | undefined;
+  /** How fast lines are taken from it. @default {as fast as they come} */
+  readonly linePace?: PaceOptions | undefined;
   /** How many lines may wait for a client whose socket takes nothing. @default {1000} */
   readonly backlog?: number | undefined;
   /** Takes what happens, a line each. @default {nothing} */
   readonly log?: ((line: string) => void) | undefined;
 }
 
-// For how long a socket may take nothing, in milliseconds, before a full backlog counts; and how many backlogs are too
+// For how long a socket may take nothing, in milliseconds, before a full backlog counts; and how many characters are too
 // many even for one that does take something.
 const STALLED = 1000;
-const FULLEST = 32;
+const LARGEST = 8_388_608;
 // How many milliseconds a client has to take its last lines, if it reads at all: when it goes, and when all must go.
 const PARTING = 60_000;
 const FAREWELL = 1000;
@@ -56,6 +59,7 @@ export class Client {
   readonly #task = Tasklet.current()!;
   readonly #stream: BufferedStream;
   readonly #writer: Tasklet;
+  readonly #queue: Queue = { lines: 0, length: 0 };
   readonly #backlog: number;
   readonly #log: (line: string) => void;
   #lastWords: string | undefined; // why it has to go
@@ -67,44 +71,48 @@ export class Client {
    */
   constructor(
     socket: Socket,
-    { maxLine, backlog = 1000, log = () => {} }: ClientOptions,
+    { maxLine, linePace, backlog = 1000, log = () => {} }: ClientOptions,
     read: Read = readLines,
   ) {
     this.#stream = new BufferedStream(socket, {
       maxLineLength: maxLine,
       maxBuffered: Infinity,
+      linePace,
       telnet: true,
     });
     this.#backlog = backlog;
     this.#log = log;
-    this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task);
+    this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task, this.#queue);
     Tasklet.new(() => this.#read(read), { name: "reader" })();
   }
 
-  /** Sends a line to all of `clients`. */
-  static multicast(clients: readonly Client[], line: string): void {
-    MSG_WRITE_LINE.send(clients.map((client) => client.#writer))(line);
-    for (const client of clients) client.#quitIfStuck();
+  /** Sends lines to all of `clients`. */
+  static multicast(clients: readonly Client[], lines: readonly string[]): void {
+    if (lines.length === 0) return;
+    const text = lines.join("\n");
+    MSG_WRITE_LINE.send(clients.map((client) => client.#writer))(text);
+    for (const client of clients) client.#count(lines.length, text.length);
   }
 
   /** Sends a line to this client. */
   writeLine(line: string): void {
-    Client.multicast([this], line);
+    Client.multicast([this], [line]);
   }
 
   /** Sends text to this client, as it is. */
   write(text: string): void {
     MSG_WRITE.send(this.#writer)(text);
-    this.#quitIfStuck();
+    this.#count(1, text.length);
   }
 
-  #quitIfStuck(): void {
-    const waiting = this.#writer.mailbox.length;
-    if (waiting < this.#backlog) return;
-    // One that reads at all, however slowly, is given its time; one that does not is no reason to fill the memory.
-    if (this.#stream.writer.stalled <= STALLED && waiting < FULLEST * this.#backlog) return;
+  // One that reads at all, however slowly, is given its time; one that does not is no reason to fill the memory.
+  #count(lines: number, length: number): void {
+    this.#queue.lines += lines;
+    this.#queue.length += length;
+    const isFull = this.#queue.lines >= this.#backlog && this.#stream.writer.stalled > STALLED;
+    if (!isFull && this.#queue.length < LARGEST) return;
     if (MSG_QUIT.send(this.#task)()) {
-      this.#log(`dropped a client that takes nothing: ${waiting} lines wait for it`);
+      this.#log(`dropped a client that takes nothing: ${this.#queue.lines} lines wait for it`);
     }
   }
 
@@ -133,26 +141,38 @@ export class Client {
 export type Read = (reader: BufferedStream["reader"], client: Tasklet) => Promise<void>;
 
 async function readLines(reader: BufferedStream["reader"], client: Tasklet): Promise<void> {
-  for await (const line of reader.readLines()) MSG_LINE_READ.send(client)(line);
+  for await (const line of reader.readLines()) {
+    MSG_LINE_READ.send(client)(line);
+    for (const next of reader.pending()) MSG_LINE_READ.send(client)(next);
+  }
 }
 
-async function writeAll(stream: BufferedStream, client: Tasklet): Promise<void> {
-  const write = (messages: Iterable<AnyMessage>) => {
-    for (const msg of messages) {
-      if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
-      else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
-    }
+/** What waits for a writer. */
+interface Queue {
+  lines: number;
+  length: number;
+}
+
+async function writeAll(stream: BufferedStream, client: Tasklet, queue: Queue): Promise<void> {
+  const writeQueued = () => {
+    for (const msg of Tasklet.pending()) write(msg);
+    queue.lines = queue.length = 0;
+  };
+  const write = (msg: AnyMessage) => {
+    if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
+    else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
   };
   try {
     for await (const msg of Tasklet.receive()) {
-      write([msg]);
-      write(Tasklet.pending());
+      write(msg);
+      await Tasklet.yield(); // what others say in this turn goes along
+      writeQueued();
       await stream.writer.flush();
     }
   } catch (error) {
     if (!isDisconnect(error)) throw error;
     MSG_QUIT.send(client)();
   } finally {
-    write(Tasklet.pending());
+    writeQueued();
   }
 }

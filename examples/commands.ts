@@ -8,10 +8,13 @@ import {
   LineTooLongError,
   Message,
   type MessageClass,
-  type Tasklet,
+  Pace,
+  type PaceOptions,
+  Tasklet,
   Timeout,
   TimeoutError,
 } from "../mod.ts";
+import { now } from "../timer.ts";
 
 /** How many bytes a command may have. */
 export const LONGEST_COMMAND = 4096;
@@ -19,7 +22,7 @@ export const LONGEST_COMMAND = 4096;
 const CHUNK = 4096;
 // What a client that uses newlines has sent behind the last of them may be the beginning of a command, which TCP has
 // cut: then the rest follows at once.
-const AT_ONCE = 200; // milliseconds
+const AT_ONCE = 500; // milliseconds
 
 const Command: MessageClass<"MSG_COMMAND"> = Message("MSG_COMMAND");
 
@@ -27,28 +30,41 @@ const Command: MessageClass<"MSG_COMMAND"> = Message("MSG_COMMAND");
 export class MSG_COMMAND extends Command<[text: string, isFramed: boolean]> {}
 
 /**
- * Sends the commands that `reader` gives to `to`, until the end.
+ * Sends the commands that `reader` gives to `to`, until the end, no faster than `linePace` allows.
  *
  * @throws {LineTooLongError} If a command is longer than `longest` bytes.
  */
-export async function readCommands(reader: BufferedReader, to: Tasklet, longest: number): Promise<void> {
+export async function readCommands(
+  reader: BufferedReader,
+  to: Tasklet,
+  longest: number,
+  linePace: PaceOptions = { perSecond: Infinity },
+): Promise<void> {
+  const pace = new Pace(linePace);
   const decoder = new TextDecoder();
   let rest = "";
   let isCut = false;
   for (let chunk; (chunk = await (isCut ? readAtOnce(reader) : reader.readChunk(CHUNK))) !== null;) {
     const commands: string[] = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = commands.pop()!;
-    for (const command of commands) MSG_COMMAND.send(to)(check(command, longest), true);
+    for (const command of commands) await send(command, true);
     check(rest, longest);
     isCut = rest !== "" && chunk.length > 0 && (isCut || commands.length > 0 || chunk.length === CHUNK);
-    if (!isCut) sendUnframed();
+    if (!isCut) await sendUnframed();
   }
-  sendUnframed();
+  await sendUnframed();
 
-  function sendUnframed(): void {
+  async function sendUnframed(): Promise<void> {
     rest = check(rest + decoder.decode(), longest);
-    if (rest !== "") MSG_COMMAND.send(to)(rest, false);
+    if (rest !== "") await send(rest, false);
     rest = "";
+  }
+
+  async function send(command: string, isFramed: boolean): Promise<void> {
+    const delay = pace.delay(now());
+    if (delay > 0) await Tasklet.sleep(delay);
+    pace.count(now());
+    MSG_COMMAND.send(to)(check(command, longest), isFramed);
   }
 }
 

@@ -11,23 +11,13 @@
  * @module
  */
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import {
-  isName,
-  looksOf,
-  program,
-  quote,
-  serve,
-  serverFlags,
-  type ServerOptions,
-  serverOptions,
-  text,
-  wholeNumber,
-} from "./cli.ts";
+import { isName, looksOf, program, quote, text, wholeNumber } from "./cli.ts";
+import { placeOf, serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
 import { Client, MSG_QUIT } from "./client.ts";
 import { cut, LONGEST_COMMAND, MSG_COMMAND, readCommands } from "./commands.ts";
 import { namesOf, simulate } from "./users.ts";
 
-export type { ServerOptions } from "./cli.ts";
+export type { ServerOptions } from "./server.ts";
 
 type User = { readonly client: Client; name?: string };
 
@@ -38,7 +28,11 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
   const looks = new Set<string>(); // of their names
 
   async function handle(socket: Socket): Promise<void> {
-    const client = new Client(socket, options, (reader, task) => readCommands(reader, task, maxLine));
+    const client = new Client(
+      socket,
+      options,
+      (reader, task) => readCommands(reader, task, maxLine, options.linePace),
+    );
     const user: User = { client };
     try {
       for await (const msg of Tasklet.receive()) {
@@ -95,10 +89,11 @@ if (import.meta.main) {
   };
   program({ name: "directory", about: "A directory of users, who chat.", flags }, async (values) => {
     const names = namesOf(values.users);
-    const { hostname, log, ...options } = serverOptions(values);
-    await using server = directory({ hostname, log, ...options });
-    console.log(`listening on port ${server.port}`);
+    const options = await serverOptions(values);
+    await using server = directory(options);
+    console.log(`listening on ${placeOf(server)}`);
     if (!values.simulate) return await Tasklet.suspend(() => {}, { what: "for a signal" });
-    await simulate({ hostname, port: server.port }, { names, seconds: values.duration, log });
+    const address = options.unix !== undefined ? { path: options.unix } : { ...options, port: server.port };
+    await simulate(address, { names, seconds: values.duration, log: options.log });
   });
 }

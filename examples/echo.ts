@@ -19,9 +19,10 @@ import {
   type Socket,
   TimeoutError,
 } from "../mod.ts";
-import { program, quote, serve, serverFlags, type ServerOptions, serverOptions, UsageError } from "./cli.ts";
+import { program, quote, UsageError } from "./cli.ts";
+import { serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
 
-export type { ServerOptions } from "./cli.ts";
+export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode echo} can be told. */
 export interface EchoOptions extends ServerOptions {
@@ -37,7 +38,8 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
   async function handle(socket: Socket): Promise<void> {
     const from = format(socket.remoteAddress);
     const isLines = mode === "lines";
-    await using stream = new BufferedStream(socket, { maxLineLength: options.maxLine, telnet: isLines });
+    const { maxLine: maxLineLength, linePace } = options;
+    await using stream = new BufferedStream(socket, { maxLineLength, linePace, telnet: isLines });
     if (mode === "sequential") log(`connection from ${from}`);
     try {
       await (isLines ? echoLines(stream, from) : echoChunks(stream, from));
@@ -93,13 +95,15 @@ if (import.meta.main) {
     lines: { about: "echo lines instead of chunks" },
     raw: { about: "echo any bytes to the end, without a log" },
   };
-  program({ name: "echo", about: "Sends back what it receives.", flags }, (values) => {
+  program({ name: "echo", about: "Sends back what it receives.", flags }, async (values) => {
     const modes = (["sequential", "lines", "raw"] as const).filter((mode) => values[mode]);
     if (modes.length > 1) throw new UsageError(`--${modes.join(" and --")} do not go together (see --help)`);
     const mode = modes[0] ?? "chunks";
-    const options = serverOptions({ ...values, port: values.port ?? portOf(mode) });
+    const options = await serverOptions({ ...values, port: values.port ?? portOf(mode) });
     const server = echo({ ...options, mode });
-    console.log(`Serving on ('${values.hostname}', ${server.port})`);
+    console.log(
+      `Serving on ${options.unix === undefined ? `('${values.hostname}', ${server.port})` : options.unix}`,
+    );
     if (mode === "sequential") options.log("waiting for a connection");
   });
 }

@@ -8,7 +8,7 @@
  * @module
  */
 import { printable, Tasklet } from "../mod.ts";
-import { CannotListenError, program, wholeNumber } from "./cli.ts";
+import { CannotStartError, program, wholeNumber } from "./cli.ts";
 import { inWords, type Seen, treeOf } from "./seeing.ts";
 
 export type { Seen } from "./seeing.ts";
@@ -94,7 +94,7 @@ if (import.meta.main) {
       else console.log(plain(await ask(port)).join("\n"));
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // as fetch has it
-      throw new CannotListenError(
+      throw new CannotStartError(
         `Cannot ask localhost:${port}: no program runs there with --observe ${port}`,
         { cause: error },
       );

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Server } from "../net.ts";
+import { Tasklet } from "../tasklet.ts";
+import { virtualTime } from "../testing.ts";
 import { chatter, type ChatterOptions } from "../examples/chatter.ts";
 import { type Client, client, Program, requires, vanish } from "./harness.ts";
 import { catchReports } from "./reports.ts";
@@ -302,7 +304,8 @@ for (const [way, leave] of Object.entries(WAYS)) {
   Deno.test(`chatter announces one joined and one left: ${way}`, TIME, async () => {
     using reports = catchReports();
     const isSilence = way === "silence";
-    await using chat = open({ maxLine: 1000, idleTimeout: isSilence ? 400 : Infinity });
+    await using _time = isSilence ? virtualTime() : undefined;
+    await using chat = open({ maxLine: 1000, idleTimeout: isSilence ? 60_000 : Infinity });
     {
       using jane = await join(chat.server.port, "jane");
       using eve = await join(chat.server.port, "eve");
@@ -433,19 +436,18 @@ Deno.test("chatter counts the length of a line in bytes, without its end", TIME,
 });
 
 Deno.test("chatter counts the idle timeout from the last byte of each client", TIME, async () => {
-  await using chat = open({ idleTimeout: 400 });
+  await using time = virtualTime({ patience: 20 });
+  await using chat = open({ idleTimeout: 60_000 });
   using jane = await join(chat.server.port, "jane");
   using silent = await client(chat.server.port);
-  let isSilentHere = true;
-  const ended = silent.rest().then(() => isSilentHere = false);
-  // Jane goes on for as long as the other takes to be gone, and stays.
-  let said = 0;
-  while (isSilentHere) {
+  let endedAt = 0;
+  const ended = silent.rest().then(() => endedAt = time.now);
+  for (let said = 0; said < 3; said++) {
+    await Tasklet.sleep(40_000);
     assertEquals(await say(jane, `${said}`), `jane says: ${said}`);
-    said++;
   }
   await ended;
-  assertEquals(await say(jane, "still here"), "jane says: still here");
+  assertEquals([endedAt, time.now], [60_000, 120_000]);
 });
 
 /* ---------------------------------------------- those who do not read -------------------------------------------- */

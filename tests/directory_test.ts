@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import type { Server } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
-import type { ServerOptions } from "../examples/cli.ts";
+import type { ServerOptions } from "../examples/server.ts";
 import { directory } from "../examples/directory.ts";
 import { namesOf, simulate } from "../examples/users.ts";
 import { client, NARROW, requires, start, vanish } from "./harness.ts";
@@ -272,7 +272,8 @@ Deno.test("directory leaves no name behind of who registers twice", TIME, async 
 
 Deno.test("directory frees the name of a client that has gone, in any way", TIME, async () => {
   using reports = catchReports();
-  await using opened = open({ idleTimeout: 2000 });
+  await using _time = virtualTime({ patience: 100 });
+  await using opened = open({ idleTimeout: 60_000 });
   const ways: Record<string, (jane: Wire) => unknown> = {
     close: (jane) => jane.close(),
     "half-close": (jane) => jane.end(),
@@ -463,8 +464,9 @@ Deno.test(
   TIME,
   async () => {
     using reports = catchReports();
-    await using time = virtualTime();
-    // Sockets know nothing of virtual time. A tick of 10 ms keeps the clock from jumping over them.
+    // Sockets know nothing of virtual time. Patience at each of hundreds of sleeps would take seconds; without it, a tick
+    // of 10 ms keeps the clock from jumping over them.
+    await using time = virtualTime({ patience: 0 });
     const ticks = Tasklet.interval(10, () => {})();
     await using opened = open();
     const names = ["Jane", "Zak", "Abhishek", "Natasha"];
@@ -489,7 +491,7 @@ Deno.test(
 );
 
 Deno.test("simulate() takes names for what they are, also one that looks like a greeting", TIME, async () => {
-  await using _time = virtualTime();
+  await using _time = virtualTime({ patience: 0 });
   const ticks = Tasklet.interval(10, () => {})();
   await using opened = open();
   const log = new Log();

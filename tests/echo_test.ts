@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Server } from "../net.ts";
+import { virtualTime } from "../testing.ts";
 import { echo, type EchoOptions } from "../examples/echo.ts";
 import { NARROW, requires, start, vanish } from "./harness.ts";
 import { catchReports } from "./reports.ts";
@@ -155,10 +156,12 @@ for (const mode of ["chunks", "sequential", "lines", "raw"] as const) {
     TIME,
     async () => {
       using reports = catchReports();
-      await using opened = open({ mode, idleTimeout: 200 });
+      await using time = virtualTime();
+      await using opened = open({ mode, idleTimeout: 60_000 });
       using silent = await wire(opened.port);
       await silent.send("hello\n");
       assertMatch(await silent.rest(), /^hello\n[^\n]*\n?$/); // it may be told
+      assertEquals(time.now, 60_000);
       await opened.server.stop();
       await reports.settled();
       assertEquals(reports.texts, []);

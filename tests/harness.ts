@@ -51,6 +51,11 @@ export class Program implements AsyncDisposable {
     this.#keyboard = stdin === "piped" ? this.#child.stdin.getWriter() : undefined;
   }
 
+  /** The id of its process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Types `text`. */
   async type(text: string): Promise<void> {
     await this.#keyboard!.write(new TextEncoder().encode(text));

@@ -60,6 +60,7 @@ Deno.test("Message() classes may have members of their own", () => {
 });
 
 Deno.test("Message() keeps the names of two classes apart, also when they come from one base", () => {
+  // deno-lint-ignore concurrence/message-name -- to tell such classes apart is what is tested
   const Base = Message("MSG_BASE");
   class MSG_ONE extends Base<[]> {}
   class MSG_TWO extends Base<[]> {}
@@ -290,6 +291,7 @@ Deno.test("msg.match() is instanceof: a base class matches its subclasses, and n
 });
 
 Deno.test("msg.match() tells apart two classes of the same name and arguments", () => {
+  // deno-lint-ignore concurrence/message-name -- to tell such classes apart is what is tested
   class MSG_OTHER extends Message("MSG_GREETING")<[name: string]> {}
   assertEquals((new MSG_OTHER("a") as AnyMessage).match(MSG_GREETING), false);
 });
@@ -679,6 +681,7 @@ Deno.test('MSG.call() ends with "deadlock" when the callee calls the caller, and
   const alice = named("alice", async () => {
     try {
       return await MSG_ASK.call(bob)();
+      // deno-lint-ignore concurrence/rethrow-exit -- nothing else may come
     } catch (error) {
       return (error as Error).message;
     }
@@ -1131,6 +1134,7 @@ async function go(
       got(msg);
       if (--times === 0) break;
     }
+    // deno-lint-ignore concurrence/rethrow-exit -- nothing else may come
   } catch (error) {
     assertInstanceOf(error, TimeoutError);
   }

@@ -10,6 +10,7 @@ import { connect } from "node:net";
 import { setImmediate } from "node:timers";
 import { BufferedStream, isDisconnect, Server, Socket } from "../net.ts";
 import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
+import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
 import {
   type Client,
@@ -21,6 +22,7 @@ import {
   startWithFewDescriptors,
   vanish,
 } from "./harness.ts";
+import { certificate } from "./certificate.ts";
 import { catchReports } from "./reports.ts";
 
 const LOCAL = { hostname: "localhost", port: 0 };
@@ -377,25 +379,27 @@ Deno.test("Server, maxConnections: never more handlers at once, however many com
 /* --------------------------------------------- Server, idleTimeout ------------------------------------------- */
 
 Deno.test("Server, idleTimeout: a read of a silent peer ends with TimeoutError", TIME, async () => {
+  await using time = virtualTime();
   const log: unknown[] = [];
   await using server = Server.serve(LOCAL, async (socket) => {
-    log.push(await readText(socket));
-    log.push((await assertRejects(() => readText(socket), TimeoutError)).name);
-  }, { idleTimeout: 50 });
+    log.push(await readText(socket), time.now);
+    log.push((await assertRejects(() => readText(socket), TimeoutError)).name, time.now);
+  }, { idleTimeout: 60_000 });
   using other = await client(server.port);
   await other.send("hello");
   log.push(await other.line());
-  assertEquals(log, ["hello", "TimeoutError", null]);
+  assertEquals(log, ["hello", 0, "TimeoutError", 60_000, null]);
 });
 
 Deno.test("Server, idleTimeout: what was sent in time is read, however late", TIME, async () => {
+  await using _ = virtualTime();
   const log: unknown[] = [];
   await using server = Server.serve(LOCAL, async (socket) => {
     for (let i = 0; i < 3; i++) {
-      await Tasklet.sleep(30); // longer than a peer may be silent
+      await Tasklet.sleep(60_000); // longer than a peer may be silent
       log.push(await readText(socket, 1));
     }
-  }, { idleTimeout: 20 });
+  }, { idleTimeout: 50_000 });
   using other = await client(server.port);
   await other.send("abc");
   assertEquals(await other.line(), null);
@@ -403,6 +407,7 @@ Deno.test("Server, idleTimeout: what was sent in time is read, however late", TI
 });
 
 Deno.test("Server, idleTimeout: a line that comes after the TimeoutError is read", TIME, async () => {
+  await using _ = virtualTime();
   const log: unknown[] = [];
   await using server = Server.serve(LOCAL, async (socket) => {
     const stream = new BufferedStream(socket);
@@ -417,7 +422,7 @@ Deno.test("Server, idleTimeout: a line that comes after the TimeoutError is read
       });
     }
     log.push(line);
-  }, { idleTimeout: 20 });
+  }, { idleTimeout: 60_000 });
   using other = await client(server.port);
   await other.send("half a ");
   log.push(await other.line());
@@ -491,6 +496,7 @@ Deno.test(
 );
 
 Deno.test("Server.stop() closes the sockets of handlers that do not end within the grace", TIME, async () => {
+  await using time = virtualTime();
   using reports = catchReports();
   const { promise, resolve } = Promise.withResolvers<void>();
   const server = Server.serve(LOCAL, async (socket) => {
@@ -499,8 +505,8 @@ Deno.test("Server.stop() closes the sockets of handlers that do not end within t
   });
   using other = await client(server.port);
   await other.line();
-  await server.stop({ grace: 10 });
-  assertEquals([await other.rest(), server.connections], ["", 0]);
+  await server.stop({ grace: 6000 });
+  assertEquals([await other.rest(), server.connections, time.now], ["", 0, 6000]);
   assertMatch(reports.texts.join("\n"), /was abandoned/);
   resolve();
   await Tasklet.yield();
@@ -510,6 +516,7 @@ Deno.test(
   "Server, Closing: a kill of its owner closes the sockets of handlers that do not end within the grace",
   TIME,
   async () => {
+    await using time = virtualTime();
     using reports = catchReports();
     const { promise, resolve } = Promise.withResolvers<void>();
     let server: Server | undefined;
@@ -518,15 +525,15 @@ Deno.test(
         await socket.write(encoder.encode("hello\n"));
         await promise; // no wait point
       });
-      await Tasklet.sleep(1e9);
+      await Tasklet.receiveOne();
     })();
     while (server === undefined) await null;
     using one = await client(server.port);
     using two = await client(server.port);
     const log: unknown[] = [await one.line(), await two.line()];
-    await owner.kill({ grace: 10 });
-    log.push(await one.rest(), await two.rest(), server.connections, await isRefused(server.port));
-    assertEquals(log, ["hello", "hello", "", "", 0, true]);
+    await owner.kill({ grace: 6000 });
+    log.push(time.now, await one.rest(), await two.rest(), server.connections, await isRefused(server.port));
+    assertEquals(log, ["hello", "hello", 6000, "", "", 0, true]);
     assertEquals(reports.texts.filter((text) => text.includes("was abandoned")).length, 2);
     resolve();
     await Tasklet.yield();
@@ -683,32 +690,6 @@ Deno.test("Server.serve() encrypts with cert and key", { ...TIME, ...requires("o
   await reports.settled();
 });
 
-async function certificate(): Promise<{ cert: string; key: string }> {
-  const folder = await Deno.makeTempDir();
-  try {
-    const request =
-      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost";
-    const extensions = [
-      "-addext",
-      "subjectAltName=DNS:localhost",
-      "-addext",
-      "basicConstraints=critical,CA:FALSE",
-    ];
-    const files = ["-keyout", `${folder}/key.pem`, "-out", `${folder}/cert.pem`];
-    const { success, stderr } = await new Deno.Command("openssl", {
-      args: [...request.split(" "), ...extensions, ...files],
-      stdin: "null",
-    }).output();
-    assert(success, decoder.decode(stderr));
-    return {
-      cert: await Deno.readTextFile(`${folder}/cert.pem`),
-      key: await Deno.readTextFile(`${folder}/key.pem`),
-    };
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 /* ---------------------------------------------- Socket.connect() --------------------------------------------- */
 
 Deno.test("Socket.connect() fails with ConnectionRefused where nobody listens", TIME, async () => {
@@ -723,20 +704,22 @@ Deno.test(
   "Socket.connect() ends when its time is up or its tasklet is killed, and leaves nothing open",
   TIME,
   async () => {
+    await using time = virtualTime();
     using silence = await fullBacklog();
     const { port } = silence;
     const log: unknown[] = [];
-    await assertRejects(() => Socket.connect({ port }, { timeout: 20 }), TimeoutError);
+    await assertRejects(() => Socket.connect({ port }, { timeout: 60_000 }), TimeoutError);
+    log.push(time.now);
     const killed = Tasklet.new(() => Socket.connect({ port }))();
     await Tasklet.yield();
     await killed.kill();
     log.push((await assertRejects(() => killed.join(), JoinError)).cause instanceof TaskletExit);
     const late = Tasklet.new(async () => {
-      using _ = Timeout.push(20);
+      using _ = Timeout.push(60_000);
       await Socket.connect({ port });
     })();
-    log.push(((await assertRejects(() => late.join(), JoinError)).cause as Error).name);
-    assertEquals(log, [true, "TimeoutError"]);
+    log.push(((await assertRejects(() => late.join(), JoinError)).cause as Error).name, time.now);
+    assertEquals(log, [60_000, true, "TimeoutError", 120_000]);
   },
 );
 
@@ -758,10 +741,12 @@ Deno.test(
       (socket) => patient(socket),
     );
     for (let turns = 0; turns < 10; turns++) {
-      const task = Tasklet.new(() => Socket.connect({ port: server.port }))();
+      const task = Tasklet.new(async () => {
+        using _ = await Socket.connect({ port: server.port }); // which may have been handed over when the kill comes
+        await Tasklet.sleep(1e9);
+      })();
       for (let i = 0; i < turns; i++) await Tasklet.yield();
       await task.kill();
-      await task.join().then((socket) => socket.close(), () => {});
     }
     using last = await client(server.port);
     assertEquals(await ask(last, "hello"), "hello");
@@ -843,12 +828,13 @@ Deno.test(
 );
 
 Deno.test("Socket, Cancellation: a reader whose deadline passes loses nothing", TIME, async () => {
+  await using _time = virtualTime();
   await using reception = new Reception();
   const [socket, other] = await reception.pair();
   using _ = other;
   const task = Tasklet.new(async () => {
     {
-      using _ = Timeout.push(10);
+      using _ = Timeout.push(60_000);
       await assertRejects(() => readText(socket), TimeoutError);
     }
     await other.send("late");

@@ -290,6 +290,7 @@ Deno.test("Pool: Kill and timeout: who ends early holds nothing, and takes nothi
         using lease = await pool.acquire(options);
         log.push(`${name} has ${lease.value} at ${time.now}`);
         await Tasklet.sleep(50);
+        // deno-lint-ignore concurrence/rethrow-exit -- how it ends is what is tested
       } catch (error) {
         log.push(`${name}: ${(error as Error).message}`);
       }

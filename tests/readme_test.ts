@@ -22,3 +22,21 @@ Deno.test("README names each entry point and each program, and every file it lin
   const links = [...README.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, path]) => path!);
   for (const path of links) await Deno.stat(new URL(`../${path}`, import.meta.url));
 });
+
+Deno.test("The version at the top of CHANGELOG is that of deno.json", async () => {
+  const [config, changelog] = await Promise.all(["deno.json", "CHANGELOG.md"].map(read));
+  assertEquals(/^## (\d+\.\d+\.\d+)/m.exec(changelog!)?.[1], JSON.parse(config!).version);
+});
+
+Deno.test("One version of Deno is meant wherever one is named", async () => {
+  const files = ["README.md", "CONTRIBUTING.md", "RELEASING.md", ".ci/run", ".github/workflows/publish.yml"];
+  const texts = await Promise.all(files.map(read));
+  const versions = texts.flatMap((text) =>
+    [...text.matchAll(/\bdeno@([\d.]+\d)/g)].map(([, version]) => version)
+  );
+  assertEquals([versions.length > 2, new Set(versions).size], [true, 1], versions.join());
+});
+
+function read(path: string): Promise<string> {
+  return Deno.readTextFile(new URL(`../${path}`, import.meta.url));
+}

@@ -6,7 +6,8 @@
  * @module
  */
 
-const ROOT = new URL("../", import.meta.url);
+/** The folder of this package. */
+export const ROOT: URL = new URL("../", import.meta.url);
 
 /** What of a `deno.json` matters here. */
 interface Config {
@@ -49,7 +50,7 @@ export async function serveRegistry(): Promise<Registry> {
 }
 
 /** What `deno publish` would send, by path. */
-async function publishedFiles(): Promise<string[]> {
+export async function publishedFiles(): Promise<string[]> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["publish", "--dry-run", "--allow-dirty", "--no-check"],
     cwd: ROOT,

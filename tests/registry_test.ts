@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TextLineStream } from "@std/streams";
 import config from "../deno.json" with { type: "json" };
-import { serveRegistry } from "./registry.ts";
+import { publishedFiles, ROOT, serveRegistry } from "./registry.ts";
 import { CHATTER, DIRECTORY, ECHO } from "./servers.ts";
 import { wire } from "./wire.ts";
 
@@ -46,6 +46,11 @@ class Elsewhere implements AsyncDisposable {
     const { code, stdout, stderr } = await this.deno(...args).output();
     const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
     return { code, stdout: out!, stderr: error! };
+  }
+
+  /** Writes a file there. */
+  async write(name: string, text: string): Promise<void> {
+    await Deno.writeTextFile(`${this.#folder}/empty/${name}`, text);
   }
 
   /** What lies in the folder. */
@@ -109,22 +114,81 @@ Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NA
 
   await test.step("--version and --help, without any permission", async () => {
     for (const name of Object.keys(PROGRAMS)) {
-      const { code, stdout } = await elsewhere.run(
-        "run",
-        "--no-prompt",
-        `jsr:${config.name}/${name}`,
-        "--version",
-      );
-      assertEquals([code, stdout], [0, `${name} ${config.version}\n`]);
+      const run = (flag: string) => elsewhere.run("run", "--no-prompt", `jsr:${config.name}/${name}`, flag);
+      const [version, help] = [await run("--version"), await run("--help")];
+      assertEquals([version.code, version.stdout], [0, `${name} ${config.version}\n`]);
+      assertEquals([help.code, help.stdout.includes("--version")], [0, true]);
     }
-  });
-
-  await test.step("every entry point of the library type-checks there", async () => {
-    const entries = Object.keys(config.exports).map((entry) => `jsr:${config.name}${entry.slice(1)}`);
-    const { code, stderr } = await elsewhere.run("check", ...entries);
-    assertEquals(code, 0, stderr);
   });
 
   assertEquals(registry.missing, []);
   assertEquals(await elsewhere.files(), []);
+});
+
+Deno.test("Whoever has only the README is served from an empty folder", TIME, async (test) => {
+  await using registry = await serveRegistry();
+  await using elsewhere = await Elsewhere.open(registry.url);
+  const entries = Object.keys(config.exports).map((entry) => `jsr:${config.name}${entry.slice(1)}`);
+
+  await test.step("every entry point can be imported, and does nothing by itself", async () => {
+    const source = `for (const entry of ${JSON.stringify(entries)}) await import(entry);`;
+    const { code, stdout, stderr } = await elsewhere.run("eval", "--quiet", source);
+    assertEquals([code, stdout, stderr], [0, "", ""]);
+  });
+
+  await test.step("every entry point type-checks", async () => {
+    const { code, stderr } = await elsewhere.run("check", ...entries);
+    assertEquals(code, 0, stderr);
+  });
+
+  await test.step("the first program runs, and a wrong message in it does not compile", async () => {
+    const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+    const [, source, output] = /```ts\n(.*?)```\n\n```\n(.*?)```\n/s.exec(readme)!;
+    await elsewhere.write("deno.json", JSON.stringify({ imports: { [config.name]: `jsr:${config.name}` } }));
+    await elsewhere.write("main.ts", source!);
+    const run = await elsewhere.run("run", "--quiet", "--check", "main.ts");
+    assertEquals([run.code, run.stdout, run.stderr], [0, output, ""]);
+
+    await elsewhere.write(
+      "main.ts",
+      source!.replace('MSG_GREETING.send(task)("World")', "MSG_GREETING.send(task)(42)"),
+    );
+    const check = await elsewhere.run("check", "main.ts");
+    assertEquals(check.code, 1);
+    assertMatch(check.stderr, /Argument of type 'number' is not assignable to parameter of type 'string'/);
+  });
+
+  await test.step("the lint plugin is found, and finds something", async () => {
+    await elsewhere.write("deno.json", JSON.stringify({ lint: { plugins: [`jsr:${config.name}/lint`] } }));
+    await elsewhere.write("main.ts", `import { Tasklet } from "jsr:${config.name}";\nTasklet.sleep(1);\n`);
+    const { code, stderr } = await elsewhere.run("lint", "--compact", "main.ts");
+    const rules = [...stderr.matchAll(/\((concurrence\/.*)\)/g)].map(([, rule]) => rule);
+    assertEquals([code, rules], [1, ["concurrence/no-floating-wait"]], stderr);
+  });
+
+  assertEquals(registry.missing, []);
+});
+
+Deno.test("The published files are all modules, the README, the licence and what is promised, and nothing else", async () => {
+  const paths = await publishedFiles();
+  const expected = ["LICENSE", "README.md", "SECURITY.md", "deno.json"];
+  for (const folder of ["", "examples/", "std/cli/", "std/streams/"]) {
+    for await (const { name } of Deno.readDir(new URL(`./${folder}`, ROOT))) {
+      if (name.endsWith(".ts") || (folder.startsWith("std/") && name === "deno.json")) {
+        expected.push(folder + name);
+      }
+    }
+  }
+  assertEquals(paths.toSorted(), expected.toSorted());
+});
+
+// What else counts for the score (symbols with docs, no slow types) is looked at by `deno task gate`.
+Deno.test("Every entry point has a module doc, and the README an example", async () => {
+  const missing: string[] = [];
+  for (const [name, path] of Object.entries(config.exports)) {
+    const source = await Deno.readTextFile(new URL(path, ROOT));
+    if (!/^(\/\/.*\n)*\/\*\*(?:(?!\*\/).)* @module\b/s.test(source)) missing.push(name);
+  }
+  assertEquals(missing, []);
+  assertMatch(await Deno.readTextFile(new URL("README.md", ROOT)), /```ts\n/);
 });

@@ -272,8 +272,14 @@ export function testCommandLine(
 /** Flags of every server, with their defaults. */
 const SERVER_FLAGS = {
   hostname: "localhost",
+  unix: "none",
+  "tls-cert": "none",
+  "tls-key": "none",
   "max-connections": "10000",
+  "max-per-address": "0",
   "max-line": "65536",
+  "line-rate": "0",
+  "line-burst": "100",
   "idle-timeout": "0",
   quiet: undefined,
 };
@@ -294,6 +300,10 @@ const BAD: readonly (readonly string[])[] = [
   ["--max-connections", "0"],
   ["--max-connections", "99999999999999999999"],
   ["--max-line", "0"],
+  ["--max-per-address=-1"],
+  ["--line-rate", "fast"],
+  ["--line-burst", "0"],
+  ["--unix="],
   ["--max-line", "Infinity"],
   ["--idle-timeout", "NaN"],
   ["--idle-timeout=-1"],

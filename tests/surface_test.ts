@@ -32,6 +32,8 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
     "UnexpectedEndError",
     "WriteOverflowError",
     "isDisconnect",
+    "Pace",
+    "removeStaleSocket",
     "printable",
   ]],
 ];

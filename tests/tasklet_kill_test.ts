@@ -304,6 +304,7 @@ Deno.test("Tasklet.kill() ends a loop that swallows the exit and goes on receivi
     while (swallowed < 3) {
       try {
         for await (const msg of Tasklet.receive()) msg.reply(0);
+        // deno-lint-ignore concurrence/rethrow-exit -- swallowing it is what is tested
       } catch (error) {
         if (isExit(error)) swallowed++;
       }
@@ -389,6 +390,7 @@ Deno.test("Tasklet.kill() makes every wait reject after the grace", async () => 
       try {
         await Tasklet.sleep(ms);
         log.push(["slept", time.now]);
+        // deno-lint-ignore concurrence/rethrow-exit -- swallowing it is what is tested
       } catch (error) {
         log.push([isExit(error), time.now]);
       }

@@ -88,6 +88,7 @@ Deno.test("Tasklet.receive() times out when no message came for that long, and l
     const log: unknown[] = [];
     try {
       for await (const msg of Tasklet.receive([MSG_A], { timeout: 20 })) log.push([msg.args[0], time.now]);
+      // deno-lint-ignore concurrence/rethrow-exit -- nobody kills it
     } catch (error) {
       log.push([error instanceof TimeoutError, time.now]);
     }

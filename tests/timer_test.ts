@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { setImmediate } from "node:timers";
 import { Message } from "../message.ts";
@@ -7,6 +7,7 @@ import { virtualTime } from "../testing.ts";
 import {
   checkMs,
   type Clock,
+  isSystemTime,
   nextTurn,
   now,
   setTimer,
@@ -15,6 +16,7 @@ import {
   type Timer,
   timerCount,
   useClock,
+  useOwnTime,
 } from "../timer.ts";
 import { catchReports } from "./reports.ts";
 
@@ -254,6 +256,55 @@ Deno.test("useClock() moves the timers to the new clock and back, with their tim
   assertEquals([outer.alarmAt, inner.alarmAt], [120, Infinity]);
   outer.goTo(120);
   assertEquals(log, ["a", "restored", "b"]);
+});
+
+Deno.test("useOwnTime() begins without timers, and leaves those that are set to their own clock", () => {
+  const log: string[] = [];
+  const outer = new HandClock(100);
+  const inner = new HandClock(0);
+  using _ = useClock(outer);
+  setTimer(110, () => log.push("outer"));
+  const cancelled = setTimer(120, () => log.push("cancelled"));
+  setTimer(130, () => log.push("last"));
+  {
+    using _ = useOwnTime(inner);
+    log.push(`${now()}, ${timerCount()} timers`);
+    setTimer(10, () => log.push("inner"));
+    setTimer(20, () => log.push("inner cancelled")).cancel();
+    setTimer(30, () => log.push("too late"));
+    cancelled.cancel();
+    outer.goTo(115);
+    inner.goTo(25);
+    log.push(`${now()}, ${timerCount()} timers`);
+  }
+  log.push(`${now()}, ${timerCount()} timers`);
+  inner.goTo(28);
+  outer.goTo(200);
+  assertEquals(log, ["0, 0 timers", "outer", "inner", "25, 1 timers", "115, 1 timers", "last"]);
+});
+
+Deno.test("useClock() in a time of its own changes nothing outside of it", () => {
+  const outer = new HandClock(100);
+  using _ = useClock(outer);
+  {
+    using _ = useOwnTime(new HandClock(0));
+    using _inner = useClock(new HandClock(50));
+    assertEquals(now(), 50);
+  }
+  assertEquals(now(), 100);
+});
+
+Deno.test("isSystemTime() is false while the clock is replaced", () => {
+  const states = [isSystemTime()];
+  {
+    using _ = useClock(new HandClock(0));
+    states.push(isSystemTime());
+  }
+  {
+    using _ = useOwnTime(new HandClock(0));
+    states.push(isSystemTime());
+  }
+  assertEquals([...states, isSystemTime()], [true, false, false, true]);
 });
 
 Deno.test("nextTurn() lets the event loop have its turn", async () => {
@@ -616,60 +667,4 @@ Deno.test("Timeout.push() in the name of a tasklet that has finished is an error
   await task.join();
   resolve();
   assertEquals([(await left!).message, timerCount()], ["Cannot push a timeout: no tasklet is running", 0]);
-});
-
-// virtualTime
-
-Deno.test("virtualTime() jumps to the next timer when every tasklet waits", async () => {
-  await using time = virtualTime();
-  const log: [string, number][] = [];
-  const tasks = [300, 100, 200, 100].map((ms, i) =>
-    Tasklet.new(async () => {
-      await Tasklet.sleep(ms);
-      log.push([`${i}`, time.now]);
-    })()
-  );
-  for (const task of tasks) await task.join();
-  assertEquals(log, [["1", 100], ["3", 100], ["2", 200], ["0", 300]]);
-});
-
-Deno.test("virtualTime() stands still while tasklets are at work, however many turns that takes", async () => {
-  await using time = virtualTime();
-  const late = Tasklet.new(() => Tasklet.sleep(1))();
-  const times = new Set<number>();
-  await Tasklet.new(async () => {
-    for (let i = 0; i < 1000; i++) {
-      await Tasklet.yield();
-      times.add(time.now);
-    }
-  })().join();
-  assertEquals([[...times], late.status], [[0], "waiting"]);
-  await late.join();
-  assertEquals(time.now, 1);
-});
-
-Deno.test("virtualTime().advance() goes on timer by timer, and rests in between", async () => {
-  await using time = virtualTime();
-  const log: number[] = [];
-  const task = Tasklet.interval(10, async () => {
-    await Tasklet.yield();
-    log.push(time.now);
-  })();
-  await time.advance(35);
-  assertEquals([log, time.now], [[10, 20, 30], 35]);
-  await time.advance(5);
-  assertEquals([log, time.now], [[10, 20, 30, 40], 40]);
-  await task.kill();
-});
-
-Deno.test("virtualTime() restores the clock, and leaves no timer", async () => {
-  const before = now();
-  {
-    await using time = virtualTime();
-    await Tasklet.sleep(3_600_000);
-    assertEquals(time.now, 3_600_000);
-  }
-  assert(now() < before + 3_600_000);
-  assertStrictEquals(timerCount(), 0);
-  await Tasklet.sleep(1);
 });

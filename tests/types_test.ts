@@ -1,3 +1,4 @@
+// deno-lint-ignore-file concurrence/no-floating-wait -- most of what stands here never runs
 /**
  * What the compiler must accept, refuse and infer: checked by `deno check`, so most functions here never run.
  *
