@@ -341,7 +341,11 @@ Deno.test("Watch warns of a mailbox that grows, for how long and to what", () =>
     TEN_SECONDS,
     (at) => [row(1, "busy", { mailbox: mailbox(900 - at / 50), received: at })],
   );
-  assertEquals([steady, shrinking], [[], []]);
+  const wave = warnedOf(
+    TEN_SECONDS,
+    (at) => [row(1, "busy", { mailbox: mailbox(10 + (at / 500 % 7) * 20), received: at })],
+  );
+  assertEquals([steady, shrinking, wave], [[], [], []]);
 });
 
 Deno.test("Watch warns of a reader that takes nothing, and tells what it does instead", () => {
@@ -369,7 +373,7 @@ Deno.test("Watch warns of children that become ever more, and not of those that 
   assertEquals(warnedOf(TEN_SECONDS, (at) => [row(1, "parent"), ...family(2 + at / 100)]), [
     'Leak of tasklets? 102 "child" of parent#1 live: 100 more in 10 s, and never fewer',
   ]);
-  assertEquals(warnedOf(TEN_SECONDS, (at) => [row(1, "parent"), ...family(50 + (at / 500) % 3)]), []);
+  assertEquals(warnedOf(TEN_SECONDS, (at) => [row(1, "parent"), ...family(50 + (at / 500 % 7) * 20)]), []);
 });
 
 Deno.test("Watch warns of a blocked event loop, refused calls and failures, for a while", () => {
