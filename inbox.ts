@@ -6,6 +6,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { type DropReason, hook } from "./hook.ts";
 import { includes, Mailbox, type MailboxOptions } from "./mailbox.ts";
 import {
   type AnyMessage,
@@ -54,6 +55,11 @@ export class Inbox {
     return this.#mailbox?.length ?? 0;
   }
 
+  /** The message that has been queued longest. */
+  get oldest(): AnyMessage | undefined {
+    return this.#mailbox?.oldest;
+  }
+
   /** How many may be queued. */
   get capacity(): number {
     return this.#mailbox?.capacity ?? Infinity;
@@ -66,15 +72,21 @@ export class Inbox {
 
   /** Takes a message, if there is room. */
   deliver(message: AnyMessage): boolean {
-    if (this.#isClosed) return this.#next?.deliver(message) ?? false;
+    if (this.#isClosed) return this.#next?.deliver(message) ?? this.#drop(message, "finished");
+    if (hook !== undefined) hook.sent(message, this.#owner);
     if (this.#handOver(message)) return true;
     const mailbox = this.#mailbox ??= new Mailbox();
     if (mailbox.length >= mailbox.capacity) {
-      if (mailbox.overflow === "refuse") return false;
+      if (mailbox.overflow === "refuse") return this.#drop(message, "refused");
       this.#dropOldest(mailbox);
     }
     mailbox.put(message);
     return true;
+  }
+
+  #drop(message: AnyMessage, reason: DropReason, why = ""): false {
+    hook?.dropped(message, this.#owner, reason, why);
+    return false;
   }
 
   // Notices must not be lost, so they are passed over, and where there is nothing else, nothing is dropped.
@@ -84,6 +96,7 @@ export class Inbox {
     for (; dropped !== undefined && notices.has(dropped); dropped = mailbox.take()) kept.push(dropped);
     for (const notice of kept.reverse()) mailbox.putBack(notice);
     if (dropped === undefined) return;
+    this.#drop(dropped, "oldest");
     callOf(dropped)?.fail(
       callError("refused", dropped.type, `${this.#owner} dropped it for a newer message`),
     );
@@ -92,12 +105,14 @@ export class Inbox {
   /** Takes a message that must not be lost, whatever the capacity and whatever comes after it. */
   deliverAnyway(message: AnyMessage): void {
     notices.add(message);
+    if (hook !== undefined && !this.#isClosed) hook.sent(message, this.#owner);
     if (!this.#isClosed && !this.#handOver(message)) (this.#mailbox ??= new Mailbox()).put(message);
   }
 
   #handOver(message: AnyMessage): boolean {
     for (let wait = this.#receivers; wait !== undefined; wait = wait.behind) {
       if (wait.takes(message)) {
+        if (hook !== undefined) hook.received(message, this.#owner);
         wait.hand(message);
         return true;
       }
@@ -128,6 +143,7 @@ export class Inbox {
       next: () => {
         if (last !== undefined) this.forget(last);
         last = this.#mailbox !== undefined && this.#mailbox.taken < end ? this.#mailbox.take() : undefined;
+        if (hook !== undefined && last !== undefined) hook.received(last, this.#owner);
         return last === undefined ? { done: true, value: undefined } : { done: false, value: last };
       },
       [Symbol.iterator]: () => iterator,
@@ -138,7 +154,9 @@ export class Inbox {
   /** Takes the next message that is queued. Once closed, there is none: a wait then rejects with the reason. */
   take(classes: Classes): AnyMessage | undefined {
     if (this.#isClosed) return undefined;
-    return classes === undefined ? this.#mailbox?.take() : this.#mailbox?.takeOf(classes);
+    const message = classes === undefined ? this.#mailbox?.take() : this.#mailbox?.takeOf(classes);
+    if (hook !== undefined && message !== undefined) hook.received(message, this.#owner);
+    return message;
   }
 
   /** Begins `wait`, at the end of the line. */
@@ -223,8 +241,10 @@ export class Inbox {
    */
   call(message: AnyMessage, call: OpenCall, cycle: string | undefined): void {
     if (this.#isClosed) {
+      this.#drop(message, "finished");
       call.fail(callError("finished", call.type, `${this.#owner} has finished`, this.#cause));
     } else if (cycle !== undefined) {
+      this.#drop(message, "deadlock", cycle);
       call.fail(callError("deadlock", call.type, `${this.#owner} waits for the caller: ${cycle}`));
     } else {
       carry(message, call);

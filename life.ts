@@ -9,6 +9,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { hook } from "./hook.ts";
 import { Inbox } from "./inbox.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
@@ -236,10 +237,13 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.inbox = new Inbox(this, options.mailbox);
     if (!options.daemon) this.#adoptBy(current());
     else daemons.add(this);
-    if (this.#parent === undefined) roots.add(this);
-    if (this.#parent === undefined) return;
-    Timeout.inherit(this.#parent, this);
-    this.locals = this.#parent.locals;
+    if (this.#parent === undefined) {
+      roots.add(this);
+    } else {
+      Timeout.inherit(this.#parent, this);
+      this.locals = this.#parent.locals;
+    }
+    if (hook !== undefined) hook.spawned(this);
   }
 
   /** The tasklet that created it and waits for it; `undefined` for a daemon and outside of any. */
@@ -513,6 +517,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#phase = "body";
     bodies++;
     this.#body = undefined;
+    if (hook !== undefined) hook.started(this);
     let result: unknown;
     try {
       result = running.run(this, body);
@@ -577,6 +582,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
       if (parent !== undefined) child.#link(parent);
       else roots.add(child);
     }
+    if (hook !== undefined) hook.finished(this, this.#end);
     if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
     nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
   }

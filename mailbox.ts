@@ -81,6 +81,16 @@ export class Mailbox<T extends object> {
     return this.#taken;
   }
 
+  /** What `take` would take, or `undefined` when empty. */
+  get oldest(): T | undefined {
+    if (this.#indexed === undefined) return this.#plain?.first;
+    let oldest: Placed<T> | undefined;
+    for (const { first } of this.#indexed.values()) {
+      if (first !== undefined && (oldest === undefined || first.place < oldest.place)) oldest = first;
+    }
+    return oldest?.item;
+  }
+
   /** Adds at the end, whatever the capacity: whoever puts decides what a full mailbox means. */
   put(item: T): void {
     this.#length++;

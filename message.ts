@@ -27,6 +27,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { hook } from "./hook.ts";
 
 export { type ClassOf, Mailbox, type MailboxOptions } from "./mailbox.ts";
 
@@ -266,12 +267,14 @@ class Letter implements Message {
 
   reply(value: unknown): boolean {
     const call = this.#open();
+    if (hook !== undefined && call !== undefined) hook.replied(this, undefined);
     call?.resume(value);
     return call !== undefined;
   }
 
   fail(error: unknown): boolean {
     const call = this.#open();
+    if (hook !== undefined && call !== undefined) hook.replied(this, { error });
     call?.fail(error);
     return call !== undefined;
   }

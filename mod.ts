@@ -29,6 +29,7 @@
  * - {@linkcode Pool}: things that are costly to open, lent to one tasklet at a time.
  * - {@linkcode Supervisor}: who starts others again when they fail.
  * - {@linkcode Server}, {@linkcode BufferedStream}: a tasklet for each connection, and lines to talk in.
+ * - {@linkcode observe}, {@linkcode snapshot}: what tasklets do, and what each of them waits for.
  * - {@linkcode dispatch}: a program of tasklets, with signals, cleanup and exit codes.
  *
  * @module
@@ -91,6 +92,16 @@ export {
   SupervisorError,
   type SupervisorOptions,
 } from "./supervisor.ts";
+export {
+  type DropReason,
+  type Listener,
+  type MailboxSnapshot,
+  type Observation,
+  observe,
+  snapshot,
+  type TaskletSnapshot,
+  type WaitSnapshot,
+} from "./observe.ts";
 export {
   type Address,
   BufferedReader,

@@ -55,7 +55,12 @@ export { TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts
 /** Any tasklet, whatever it returns and accepts. */
 export type AnyTasklet = Tasklet<unknown, never>;
 
-const names = new Map<string, Tasklet>();
+/**
+ * The names given by `Tasklet.register`.
+ *
+ * @ignore
+ */
+export const names: Map<string, Tasklet> = new Map();
 
 /** How a tasklet is created. */
 export interface TaskletOptions {

@@ -80,6 +80,15 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+// The flags of all programs, beside `--help` and `--version`.
+const SEEING = {
+  observe: {
+    ...wholeNumber("port of a page that shows the tasklets, 0 for any that is free", undefined, 0, 65_535),
+    defaultText: "no page",
+  },
+  tree: { about: "print the tasklets on SIGQUIT (Ctrl-\\) and SIGUSR1" },
+};
+
 /** Runs a program: reads its flags from the command line, then dispatches `main` with them. */
 export function program<F extends Flags>(about: Program<F>, main: (values: Values<F>) => unknown): void {
   if (typeof Deno === "undefined") throw new Error(`Cannot run ${about.name}: this needs Deno`);
@@ -87,6 +96,7 @@ export function program<F extends Flags>(about: Program<F>, main: (values: Value
   if (values === undefined) return;
   dispatch(async () => {
     try {
+      if (values.observe !== undefined || values.tree) await see(about.name, values);
       await main(values);
     } catch (error) {
       if (error instanceof UsageError) await complain(about, error.message, 2);
@@ -98,8 +108,16 @@ export function program<F extends Flags>(about: Program<F>, main: (values: Value
 }
 
 // `undefined`: there is nothing to run.
-function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F> | undefined {
-  const flags: Flags = { ...about.flags, help: { about: "this text" }, version: { about: "the version" } };
+function readFlags<F extends Flags>(
+  about: Program<F>,
+  args: string[],
+): Values<F & typeof SEEING> | undefined {
+  const flags: Flags = {
+    ...about.flags,
+    ...SEEING,
+    help: { about: "this text" },
+    version: { about: "the version" },
+  };
   const names = Object.keys(flags);
   const unknown: string[] = [];
   const given = parseArgs(args, {
@@ -124,7 +142,20 @@ function readFlags<F extends Flags>(about: Program<F>, args: string[]): Values<F
   if (wrong.length > 0) return void complain(about, `${wrong[0]} (see --help)`, 2);
   if (values.help) return void console.log(help(about, flags));
   if (values.version) return void console.log(`${about.name} ${config.version}`);
-  return values as Values<F>;
+  return values as Values<F & typeof SEEING>;
+}
+
+// Loaded when it is asked for: a program that nobody looks at does not pay for it.
+async function see(name: string, { observe, tree }: Values<typeof SEEING>): Promise<void> {
+  const { showPage, showTreeOnSignal } = await import("./seeing.ts");
+  if (tree) showTreeOnSignal();
+  if (observe === undefined) return;
+  try {
+    showPage(name, observe);
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse || !(error instanceof Error)) throw error;
+    throw new CannotStartError(`Cannot observe at localhost:${observe}: ${error.message}`, { cause: error });
+  }
 }
 
 function complain(about: Program<Flags>, what: string, code: number): Promise<never> {

@@ -218,6 +218,9 @@ const REFUSED: readonly (readonly [named: string, ...flags: string[]])[] = [
   ["--no-help", "--no-help"],
 ];
 
+/** Flags of every program. */
+const EVERY = { observe: "no page", tree: undefined, help: undefined, version: undefined };
+
 /** Tests what every program must make of its command line; `flags` are all it has. */
 export function testCommandLine(
   name: string,
@@ -249,13 +252,13 @@ export function testCommandLine(
   Deno.test(`${name} --help tells every flag and its default, without permission`, TIME, async () => {
     const { code, lines, stderr } = await outcome(name, ["--help"]);
     assertEquals([code, stderr], [0, ""]);
-    for (const [flag, value] of Object.entries({ ...flags, help: undefined, version: undefined })) {
+    for (const [flag, value] of Object.entries({ ...flags, ...EVERY })) {
       const line = lines.find((line) => line.trim().split(" ")[0] === `--${flag}`);
       assert(line !== undefined, `--${flag} in ${lines.join("\n")}`);
       if (value !== undefined) assert(line.includes(`default: ${value}`), line);
     }
     const told = lines.map((line) => line.trim().split(" ")[0]!).filter((word) => word.startsWith("--"));
-    assertEquals(told.length, Object.keys(flags).length + 2, told.join(" "));
+    assertEquals(told.length, Object.keys({ ...flags, ...EVERY }).length, told.join(" "));
   });
 
   Deno.test(`${name} --version is one line, without permission`, TIME, async () => {

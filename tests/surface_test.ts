@@ -5,6 +5,7 @@ import * as group from "../group.ts";
 import * as local from "../local.ts";
 import * as message from "../message.ts";
 import * as net from "../net.ts";
+import * as observe from "../observe.ts";
 import * as pool from "../pool.ts";
 import * as supervisor from "../supervisor.ts";
 import * as tasklet from "../tasklet.ts";
@@ -20,6 +21,7 @@ const SURFACE: [module: Record<string, unknown>, names: string[]][] = [
   [group, ["Group", "MSG_JOINED", "MSG_LEFT"]],
   [pool, ["Pool", "PoolClosedError"]],
   [supervisor, ["Supervisor", "SupervisorError"]],
+  [observe, ["observe", "snapshot"]],
   [net, [
     "Server",
     "Socket",

@@ -1,0 +1,177 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { TextLineStream } from "@std/streams";
+import { TIME } from "./servers.ts";
+
+/** A span as OTLP has it in JSON, as far as it matters here. */
+interface OtlpSpan {
+  readonly name: string;
+  readonly spanId: string;
+  readonly kind: number;
+  readonly links?: readonly { readonly spanId: string }[];
+  readonly attributes: readonly { readonly key: string; readonly value: { readonly stringValue?: string } }[];
+  readonly status?: { readonly code?: number; readonly message?: string };
+  readonly events?: readonly { readonly name: string }[];
+}
+
+interface OtlpMetric {
+  readonly name: string;
+  readonly sum?: { readonly dataPoints: readonly Point[] };
+  readonly gauge?: { readonly dataPoints: readonly Point[] };
+}
+
+interface Point {
+  readonly asInt?: string | number;
+  readonly asDouble?: number;
+  readonly attributes?: readonly { readonly value: { readonly stringValue?: string } }[];
+}
+
+/** A collector of OTLP over HTTP in JSON, the smallest there is. */
+class Collector implements AsyncDisposable {
+  readonly spans: OtlpSpan[] = [];
+  readonly metrics: OtlpMetric[] = [];
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  constructor() {
+    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+      const body = await request.json();
+      for (const { scopeSpans } of body.resourceSpans ?? []) {
+        for (const { scope, spans } of scopeSpans) {
+          if (scope.name === "concurrence") this.spans.push(...spans);
+        }
+      }
+      for (const { scopeMetrics } of body.resourceMetrics ?? []) {
+        for (const { metrics } of scopeMetrics) this.metrics.push(...metrics);
+      }
+      return Response.json({});
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#server.addr.port}`;
+  }
+
+  /** The last value of a metric; with an attribute of that value, if one is given. */
+  value(name: string, attribute?: string): number | undefined {
+    const points = this.metrics.filter((metric) => metric.name === name)
+      .flatMap(({ sum, gauge }) => (sum ?? gauge)!.dataPoints)
+      .filter(({ attributes = [] }) =>
+        attribute === undefined || attributes.some(({ value }) => value.stringValue === attribute)
+      );
+    const last = points.at(-1);
+    return last === undefined ? undefined : Number(last.asInt ?? last.asDouble);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.shutdown();
+  }
+}
+
+/** Runs `body` as a program that is instrumented: what it prints. */
+async function run(body: string, env: Record<string, string>): Promise<string[]> {
+  const from = (name: string) => JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href);
+  const source = `
+    import { Message, Tasklet, observe } from ${from("mod")};
+    import { instrument } from ${from("otel")};
+    import * as hook from ${from("hook")};
+    class MSG_A extends Message("MSG_A") {}
+    class MSG_ASK extends Message("MSG_ASK")<[n: number], number> {}
+    ${body}`;
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, source);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", "--config", new URL("../deno.json", import.meta.url).pathname, file],
+      env: { NO_COLOR: "1", ...env },
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const lines = await Array.fromAsync(
+      child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream()),
+    );
+    assertEquals((await child.status).code, 0);
+    return lines;
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+const SCENE = `
+  using _ = instrument();
+  const last = Tasklet.new(async () => { await Tasklet.receiveOne([MSG_A]); }, { name: "last" })();
+  const server = Tasklet.new(async () => {
+    for await (const msg of Tasklet.receive()) {
+      if (msg.match(MSG_ASK) && msg.args[0] > 0) { MSG_A.send(last)(); msg.reply(1); }
+      else msg.fail(new Error("not more than 0"));
+    }
+  }, { name: "server" })();
+  const caller = Tasklet.new(async () => {
+    await MSG_ASK.call(server)(1);
+    await MSG_ASK.call(server)(0).catch(() => {});
+  }, { name: "caller" })();
+  await caller.join();
+  await last.join();
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // a period of the exporter
+  await server.kill();
+`;
+
+Deno.test(
+  "instrument() Spans, Errors and Metrics reach a collector through Deno's own exporter",
+  TIME,
+  async () => {
+    await using collector = new Collector();
+    await run(SCENE, {
+      OTEL_DENO: "true",
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_METRIC_EXPORT_INTERVAL: "300",
+    });
+    const attributesOf = (span: OtlpSpan) =>
+      Object.fromEntries(span.attributes.map(({ key, value }) => [key, value.stringValue]));
+    assertEquals(collector.spans.map(({ name }) => name).toSorted(), [
+      "receive MSG_A",
+      "receive MSG_ASK",
+      "receive MSG_ASK",
+    ]);
+    const sent = collector.spans.find(({ name }) => name === "receive MSG_A")!;
+    const [good, bad] = collector.spans.filter(({ name }) => name === "receive MSG_ASK")
+      .toSorted((a, b) => (a.status?.code ?? 0) - (b.status?.code ?? 0)) as [OtlpSpan, OtlpSpan];
+    assertEquals(sent.links?.map(({ spanId }) => spanId), [good.spanId]); // sent while that one was handled
+    assertEquals([sent.kind, attributesOf(sent)["concurrence.tasklet"]], [5, "last"]);
+    assertStringIncludes(attributesOf(good)["concurrence.sender"]!, "caller#");
+    assertEquals([bad.status?.code, bad.status?.message, bad.events?.[0]?.name], [
+      2,
+      "not more than 0",
+      "exception",
+    ]);
+
+    assertEquals(
+      {
+        spawned: collector.value("concurrence.tasklets.spawned"),
+        sent: collector.value("concurrence.messages.sent"),
+        received: collector.value("concurrence.messages.received"),
+        failures: collector.value("concurrence.replies", "failure"),
+        waiting: collector.value("concurrence.tasklets", "waiting"),
+        queued: collector.value("concurrence.mailbox.messages"),
+      },
+      { spawned: 3, sent: 3, received: 3, failures: 1, waiting: 1, queued: 0 },
+    );
+    assert(collector.metrics.length > 0);
+  },
+);
+
+Deno.test("instrument() Cost: where nothing records, nothing is observed at all", TIME, async () => {
+  const lines = await run("using _ = instrument(); console.log(hook.hook === undefined);", {
+    OTEL_DENO: "false",
+  });
+  assertEquals(lines, ["true"]);
+});
+
+Deno.test("instrument() records nothing any more when it is disposed", TIME, async () => {
+  await using collector = new Collector();
+  const lines = await run("instrument()[Symbol.dispose](); console.log(hook.hook === undefined);", {
+    OTEL_DENO: "true",
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+  });
+  assertEquals([lines, collector.spans.map(({ name }) => name)], [["true"], []]);
+});
