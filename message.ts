@@ -124,8 +124,21 @@ export interface Receiver<in M extends AnyMessage = AnyMessage> {
  * - `"refused"`: the callee's mailbox is full, or dropped the message for a newer one.
  * - `"forgotten"`: the callee went on to its next message without `reply`, `fail` or `defer`.
  * - `"deadlock"`: the callee waits, directly or through others, for the caller.
+ *
+ * And, in a cluster:
+ *
+ * - `"finished"`: also that nobody has the name, or that the node of the callee has gone;
+ * - `"refused"`: also that the message cannot be sent, or is not let in elsewhere;
+ * - `"disconnected"`: this node has lost its connection; the message may have arrived or not;
+ * - `"remote"`: the callee answered with an error; `cause` is its name and text.
  */
-export type CallErrorReason = "finished" | "refused" | "forgotten" | "deadlock";
+export type CallErrorReason =
+  | "finished"
+  | "refused"
+  | "forgotten"
+  | "deadlock"
+  | "disconnected"
+  | "remote";
 
 /** A call that can get no reply any more. */
 export class CallError extends Error {

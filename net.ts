@@ -343,7 +343,23 @@ export class Socket implements ByteStream, Disposable {
    * @throws {TimeoutError} If the peer sent nothing for the server's `idleTimeout`.
    * @throws {Error} If another read is under way.
    */
-  async read(buffer: Uint8Array): Promise<number | null> {
+  read(buffer: Uint8Array): Promise<number | null> {
+    const isFree = this.#reading === undefined && this.#kept === undefined && this.#failure === undefined;
+    if (!isFree || this.#idleTimeout !== Infinity || running.getStore() !== undefined) {
+      return this.#read(buffer);
+    }
+    // In nobody's name the wait cannot end early, so nothing has to be kept for others.
+    this.#reading = BY_NOBODY;
+    return this.#connection.read(buffer).then((n) => {
+      this.#reading = undefined;
+      return n;
+    }, (error) => {
+      this.#reading = undefined;
+      throw error;
+    });
+  }
+
+  async #read(buffer: Uint8Array): Promise<number | null> {
     while (this.#kept === undefined) {
       if (this.#failure !== undefined) return await pass(() => this.#throwFailure());
       const n = await this.#readOnce(buffer);
@@ -504,6 +520,8 @@ interface Reading {
     readonly fail: (error: unknown) => void;
   } | undefined;
 }
+
+const BY_NOBODY: Reading = { reader: { buffer: new Uint8Array(0), resume: () => {}, fail: () => {} } };
 
 // The network of the operating system.
 const system: Network = {

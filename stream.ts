@@ -241,9 +241,11 @@ export class BufferedReader {
   readLines(): AsyncIterableIterator<string> {
     // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
     const iterator: AsyncIterableIterator<string> = {
-      next: async () => {
-        const value = await this.readLine();
-        return value === null ? { done: true, value: undefined } : { done: false, value };
+      next: () => {
+        if (this.#pace === undefined && !this.#buffer.mustSplit) {
+          return pass(() => resultOf(this.#buffer.takeLine()!));
+        }
+        return this.readLine().then(resultOf);
       },
       return: () => Promise.resolve({ done: true, value: undefined }),
       [Symbol.asyncIterator]: () => iterator,
@@ -322,6 +324,7 @@ export class BufferedReader {
       },
       Infinity,
       "for bytes from a socket",
+      this.#socket.isOutside,
     );
   }
 
@@ -599,6 +602,10 @@ function encode(text: string): Uint8Array {
     encodedBytes = encoder.encode(text);
   }
   return encodedBytes;
+}
+
+function resultOf(line: string | null): IteratorResult<string> {
+  return line === null ? { done: true, value: undefined } : { done: false, value: line };
 }
 
 function checkCount(option: string, n: number, least: number): void {

@@ -17,7 +17,7 @@
  * @module
  */
 import { program, quote, text, UsageError, wholeNumber } from "../examples/cli.ts";
-import { quit, Tasklet } from "../mod.ts";
+import { quit, Tasklet, TaskletExit } from "../mod.ts";
 import { Child } from "./net/child.ts";
 import { type Cores, pickCores } from "./net/cores.ts";
 import { digits, duration, median, percent, rate } from "./net/figures.ts";
@@ -79,6 +79,7 @@ async function read(row: Row, { rival }: Contender, server: Child, { seconds }: 
   try {
     return await Tasklet.wait(row.load(server, seconds), { timeout: 1000 * seconds + LONGEST });
   } catch (cause) {
+    if (cause instanceof TaskletExit) throw cause;
     throw new Error(`Cannot measure ${rival.name} in row ${row.name}: ${cause}`, { cause });
   }
 }

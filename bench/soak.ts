@@ -38,7 +38,7 @@ interface Report {
   readonly latency: Histogram;
   readonly tallies: readonly Tally[];
   readonly samples: readonly Sample[];
-  readonly stuck: number; // clients that the server says take nothing
+  readonly stuck: number; // how often the server has said that a client takes nothing
   readonly ending: Ending;
   readonly cut: unknown; // why it was over too soon
 }
@@ -126,7 +126,7 @@ function tell({ findings, missing, latency, tallies, samples, stuck, ending }: R
       range(samples, ({ descriptors }) => descriptors),
     ],
     ["well-behaved clients dropped", String(findings.dropped)],
-    ["clients dropped because they took nothing", String(stuck)],
+    ["log lines that a client takes nothing", String(stuck)],
     ["server", `ended with ${ending.code}, ${ending.stderr === "" ? "nothing" : "something"} on stderr`],
   ]);
   tellTable([

@@ -3,29 +3,31 @@
  *
  *     deno run --allow-net=localhost:1980 chatter.ts
  *
- * Then, in several terminals, `telnet localhost 1980`. `/who` lists the handles, `/quit` leaves.
+ * Then, in several terminals, `telnet localhost 1980`. `/who` lists the handles, `/quit` leaves. With `--cluster`, members
+ * of several servers are in one room.
  *
  * @module
  */
 import { printable, type Server, type Socket, Tasklet } from "../mod.ts";
-import { isName, looksOf, program, wholeNumber } from "./cli.ts";
-import { placeOf, serve, serverFlags, type ServerOptions, serverOptions } from "./server.ts";
+import { chatFlags, chatOptions, type CommonOptions, joining } from "./chats.ts";
+import { isName, program } from "./cli.ts";
 import { Client, MSG_LINE_READ, MSG_QUIT } from "./client.ts";
+import { type Elsewhere, Members } from "./members.ts";
+import { placeOf, serve } from "./server.ts";
 
+export type { CommonOptions } from "./chats.ts";
 export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode chatter} can be told. */
-export interface ChatterOptions extends ServerOptions {
-  /** How many lines may wait for a member whose socket takes nothing. @default {1000} */
-  readonly backlog?: number;
+export interface ChatterOptions extends CommonOptions {
+  /** The members on other servers. @default {none} */
+  readonly elsewhere?: Elsewhere | undefined;
 }
-
-type Member = { readonly handle: string; readonly client: Client };
 
 /** Starts the chat server. */
 export function chatter(options: ChatterOptions = {}): Server {
   const { log = () => {} } = options;
-  const members = new Map<string, Member>(); // by the looks of their handles
+  const members = new Members(options.elsewhere);
 
   // A login for each connection; who has not logged in is no member, and hears nothing.
   async function login(socket: Socket): Promise<void> {
@@ -33,7 +35,7 @@ export function chatter(options: ChatterOptions = {}): Server {
     let farewell: string | undefined = "server is shutting down";
     try {
       const handle = await handleOf(client);
-      if (handle !== undefined) await converse({ handle, client });
+      if (handle !== undefined) await converse(handle, client);
       farewell = undefined;
     } finally {
       await client.close(farewell);
@@ -47,9 +49,7 @@ export function chatter(options: ChatterOptions = {}): Server {
       if (!msg.match(MSG_LINE_READ)) continue;
       const handle = msg.args[0].trim();
       if (isName(handle)) {
-        // There is no wait between looking and taking, so nobody can come between.
-        const looks = looksOf(handle);
-        if (!members.has(looks)) return members.set(looks, { handle, client }) && handle;
+        if (await members.take(handle, client)) return handle;
         client.writeLine("That handle is already taken.");
       }
       client.writeLine("What is your handle?");
@@ -57,7 +57,7 @@ export function chatter(options: ChatterOptions = {}): Server {
     return undefined;
   }
 
-  async function converse({ handle, client }: Member): Promise<void> {
+  async function converse(handle: string, client: Client): Promise<void> {
     announce(`${handle} has joined the chat.`);
     try {
       for await (const msg of Tasklet.receive()) {
@@ -65,39 +65,33 @@ export function chatter(options: ChatterOptions = {}): Server {
         if (!msg.match(MSG_LINE_READ)) continue;
         const line = printable(msg.args[0]).trim();
         if (line === "/quit") return;
-        else if (line === "/who") {
-          client.writeLine([...members.values()].map((member) => member.handle).join(", "));
-        } else if (line.startsWith("/")) client.writeLine(`There is no ${line}, only /who and /quit.`);
-        else tellAll(`${handle} says: ${line}`);
+        else if (line === "/who") client.writeLine(members.handles.join(", "));
+        else if (line.startsWith("/")) client.writeLine(`There is no ${line}, only /who and /quit.`);
+        else members.say(`${handle} says: ${line}`);
       }
     } finally {
-      members.delete(looksOf(handle));
+      members.leave(handle);
       announce(`${handle} has left the chat.`);
     }
   }
 
   function announce(line: string): void {
     log(line);
-    tellAll(line);
-  }
-
-  function tellAll(line: string): void {
-    Client.multicast([...members.values()].map((member) => member.client), [line]);
+    members.tell([line]);
   }
 
   return serve(options, 1980, login);
 }
 
 if (import.meta.main) {
-  const backlog = wholeNumber(
-    "lines that may wait for a member whose socket takes nothing",
-    1000,
-    1,
-    1_000_000,
-  );
-  const flags = { ...serverFlags(1980), backlog };
-  program({ name: "chatter", about: "A chat in which everybody has a handle.", flags }, async (values) => {
-    const server = chatter({ ...await serverOptions(values), backlog: values.backlog });
+  const about = "A chat in which everybody has a handle.";
+  program({ name: "chatter", about, flags: chatFlags(1980) }, async (values) => {
+    const { cluster } = values;
+    // Loaded only now: who is alone needs neither NATS nor its client.
+    const enter = async () => (await import("./roster.ts")).Roster.enter("chatter", cluster!, values);
+    const elsewhere = cluster === undefined ? undefined : await joining(enter);
+    const server = chatter({ ...await chatOptions(values), elsewhere });
+    await elsewhere?.ready();
     console.log(`listening on ${placeOf(server)}`);
   });
 }

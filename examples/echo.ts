@@ -68,9 +68,13 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
   }
 
   async function echoLines(stream: BufferedStream, from: string): Promise<void> {
-    for await (const line of stream.reader.readLines()) {
+    const echoLine = (line: string) => {
       log(`Received ${quote(line)} from ${from}`);
       stream.writer.writeLine(printable(line));
+    };
+    for await (const line of stream.reader.readLines()) {
+      echoLine(line);
+      for (const next of stream.reader.pending()) echoLine(next);
       await stream.writer.flush();
     }
   }

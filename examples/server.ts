@@ -74,12 +74,16 @@ export interface ServerOptions {
   readonly linePace?: PaceOptions | undefined;
   /** Milliseconds for which a client may send nothing. @default {Infinity} */
   readonly idleTimeout?: number;
+  /** Whether other processes may listen on the same port. @default {false} */
+  readonly reusePort?: boolean;
   /** Takes what happens, a line each. @default {nothing} */
   readonly log?: (line: string) => void;
 }
 
 /** What the flags of a server say. Reads the files they name, and removes what a killed server has left at `--unix`. */
-export async function serverOptions(values: Values<ServerFlags>): Promise<Required<ServerOptions>> {
+export async function serverOptions(
+  values: Values<ServerFlags>,
+): Promise<Required<Omit<ServerOptions, "reusePort">>> {
   const { hostname, port, unix, quiet } = values;
   if (unix !== undefined) await starting(`listen on ${unix}`, () => removeStaleSocket(unix));
   return {

@@ -171,6 +171,51 @@ const OPT_IN: Record<string, string[]> = {
     "timer.ts",
     "warnings.ts",
   ],
+  "border.ts": ["message.ts types", "text.ts"],
+  "presence.ts": [],
+  "bus.ts": [],
+  "nats.ts": ["@nats-io/transport-node", "bus.ts types", "node:net types", "text.ts", "timer.ts"],
+  "post.ts": ["border.ts", "bus.ts types", "message.ts", "timer.ts"],
+  "names.ts": [
+    "border.ts",
+    "bus.ts types",
+    "life.ts",
+    "message.ts",
+    "post.ts",
+    "tasklet.ts types",
+    "timer.ts",
+  ],
+  "calls.ts": ["border.ts", "context.ts", "message.ts", "post.ts", "timer.ts", "wait.ts"],
+  "site.ts": [
+    "border.ts",
+    "bus.ts types",
+    "calls.ts",
+    "group.ts",
+    "life.ts",
+    "message.ts types",
+    "names.ts",
+    "post.ts",
+    "presence.ts",
+    "suspend.ts",
+    "tasklet.ts types",
+    "timer.ts",
+  ],
+  "cluster.ts": [
+    "border.ts",
+    "bus.ts types",
+    "calls.ts types",
+    "context.ts",
+    "group.ts types",
+    "life.ts",
+    "message.ts types",
+    "names.ts",
+    "nats.ts",
+    "post.ts",
+    "site.ts",
+    "suspend.ts",
+    "tasklet.ts",
+    "timer.ts",
+  ],
 };
 
 /** Built from the types above alone. */
@@ -246,6 +291,7 @@ for (const [name, source] of EXAMPLES) {
   Deno.test(`${name} imports only what a user would`, () => {
     const foreign = importsOf(source).map(({ from }) => from).filter((from) =>
       !(from === "../mod.ts" || from === "../observer.ts" || from === "../timer.ts" ||
+        from === "../cluster.ts" ||
         from.startsWith("@std/") ||
         from === "../deno.json" ||
         EXAMPLES.has(`examples/${from}`))
@@ -323,7 +369,7 @@ function importsOf(source: string): Import[] {
     const from = texts[Number(numbers.find((n) => n !== undefined))]!;
     const isType = type !== undefined ||
       (names !== undefined && /^\{(\s*type\s+\w+\s*,?)+\s*\}$/.test(names.trim()));
-    return { from: from.replace(/^\.\//, "").replace(/^(@std\/[^/]+)\/.*$/, "$1"), isType };
+    return { from: from.replace(/^\.\//, "").replace(/^(@(?:std|nats-io)\/[^/]+)\/.*$/, "$1"), isType };
   });
 }
 

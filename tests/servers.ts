@@ -37,8 +37,11 @@ export const CHATTER: ServerProgram = {
   name: "chatter",
   announcement: (port) => `listening on port ${port}`,
   port: 1980,
-  flags: { backlog: "1000" },
-  bad: [["--backlog", "0"], ["--backlog", "many"], ["--backlog=-1"]],
+  flags: { backlog: "1000", "reuse-port": undefined, cluster: "none", room: "lobby", credentials: "none" },
+  bad: [["--backlog", "0"], ["--backlog", "many"], ["--backlog=-1"], ["--cluster="], ["--room="], [
+    "--room",
+    "x".repeat(65),
+  ]],
 };
 
 /** `examples/directory.ts`. */

@@ -94,8 +94,11 @@ async function neverReads(peer: Peer): Promise<void> {
 
 async function readsSlowly(peer: Peer): Promise<void> {
   while (true) {
-    await peer.read(1);
-    await peer.rest(1000);
+    await peer.send(encoder.encode("I listen, a little\n")); // see above
+    for (let i = 0; i < 5; i++) {
+      await peer.read(1);
+      await peer.rest(1000);
+    }
   }
 }
 

@@ -1,0 +1,420 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { credentials } from "./creds.ts";
+import { type Client, requires } from "./harness.ts";
+import { freePort, NatsServer } from "./nats_server.ts";
+import { assertOneLine, CHATTER, outcome, run, type Running, type ServerProgram } from "./servers.ts";
+
+const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
+const GREETING = "type 'quit' to exit..";
+
+const CHAT: ServerProgram = {
+  name: "chat",
+  announcement: (port) => `listening for connections on port ${port}`,
+  port: 9010,
+  flags: {},
+};
+
+/** The least a server may be allowed that is in a cluster. */
+function narrow(nats: NatsServer, port = 0): string[] {
+  return ["--no-prompt", `--allow-net=localhost:${port},127.0.0.1:${nats.port}`];
+}
+
+/** A server in a room. */
+async function server(
+  program: ServerProgram,
+  nats: NatsServer,
+  room = "lobby",
+  flags: readonly string[] = [],
+): Promise<Running> {
+  return await run(program, ["--cluster", nats.url, "--room", room, "--quiet", ...flags], narrow(nats));
+}
+
+/** A client of a chat that has read the greeting. */
+async function visit(running: Running): Promise<Client> {
+  const client = await running.client();
+  assertEquals(await client.line(), GREETING);
+  return client;
+}
+
+/** A client of a chatter with a handle, who has read that it is in. */
+async function login(running: Running, handle: string): Promise<Client> {
+  const client = await running.client();
+  await client.send(`${handle}\n`);
+  assertEquals(await client.lines(2), ["What is your handle?", `${handle} has joined the chat.`]);
+  return client;
+}
+
+/** The lines of a client up to one of them. */
+async function upTo(client: Client, last: string): Promise<(string | null)[]> {
+  const lines: (string | null)[] = [];
+  while (lines.at(-1) !== last) {
+    lines.push(await client.line());
+    assert(lines.at(-1) !== null, `It ended before ${last}: ${lines.join("\n")}`);
+  }
+  return lines;
+}
+
+/** Acts again and again until something has happened that only shows by what can be heard. */
+async function until<T>(happened: Promise<T>, act: () => Promise<unknown>): Promise<T> {
+  let isOver = false;
+  const over = () => void (isOver = true);
+  happened.then(over, over);
+  while (!isOver) {
+    await act();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return await happened;
+}
+
+/** Who is there, as a member is told. */
+async function who(client: Client): Promise<string> {
+  await client.send("/who\n");
+  while (true) {
+    const line = await client.line();
+    if (!/( says: .*| the chat\.)$/.test(line!)) return line!;
+  }
+}
+
+/* --------------------------------------------------- chat ------------------------------------------------- */
+
+Deno.test(
+  "chat --cluster: what is said at one server is heard at all, in order, and not by who said it",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHAT, nats);
+    await using two = await server(CHAT, nats);
+    using jane = await visit(one);
+    using zak = await visit(two);
+    using eve = await visit(two);
+    const lines = Array.from({ length: 2000 }, (_, i) => `line ${i}`);
+    await jane.send(lines.map((line) => line + "\n").join(""));
+    assertEquals(await zak.lines(2000), lines);
+    assertEquals(await eve.lines(2000), lines);
+    await zak.send("hi jane\n\x1b[2Jboo\n");
+    assertEquals([await jane.lines(2), await eve.lines(2)], [["hi jane", "[2Jboo"], ["hi jane", "[2Jboo"]]);
+    await jane.send("bye\nquit\n");
+    assertEquals([await zak.line(), await eve.line(), await jane.rest()], ["bye", "bye", ""]);
+  },
+);
+
+Deno.test("chat --room: rooms do not hear each other, nor do chat and chatter", OPTIONS, async () => {
+  await using nats = await NatsServer.start();
+  await using lobby = await server(CHAT, nats);
+  await using other = await server(CHAT, nats, "Küche 1.*>");
+  await using again = await server(CHAT, nats, "Küche 1.*>");
+  await using chatter = await server(CHATTER, nats);
+  using jane = await visit(lobby);
+  using zak = await visit(other);
+  using eve = await visit(again);
+  using max = await login(chatter, "Max");
+  await max.send("hi\n");
+  await max.line();
+  await jane.send("to nobody\n");
+  await zak.send("to eve\n");
+  assertEquals(await eve.line(), "to eve");
+  await eve.send("to zak\n");
+  assertEquals(await zak.line(), "to zak");
+});
+
+Deno.test("chat --reuse-port: four processes share a port, and a room", OPTIONS, async () => {
+  await using nats = await NatsServer.start();
+  const port = freePort();
+  const running: Running[] = [];
+  for (let i = 0; i < 4; i++) {
+    const flags = ["--port", `${port}`, "--reuse-port", "--cluster", nats.url, "--quiet"];
+    running.push(await run(CHAT, flags, narrow(nats, port)));
+  }
+  const clients: Client[] = [];
+  // The system decides who gets a connection: with 40, all four do.
+  for (let i = 0; i < 40; i++) clients.push(await visit(running[0]!));
+  for (const [i, client] of clients.entries()) await client.send(`hi from ${i}\n`);
+  for (const [i, client] of clients.entries()) {
+    const heard = await client.lines(39);
+    const expected = clients.map((_, from) => `hi from ${from}`).filter((_, from) => from !== i);
+    assertEquals(heard.toSorted(), expected.toSorted());
+  }
+  const outcomes = [];
+  for (const each of running) outcomes.push(await each.stop());
+  assertEquals(outcomes.map(({ code, stderr }) => [code, stderr]), Array(4).fill([143, ""]));
+  for (const client of clients) client.close();
+  for (const each of running) await each[Symbol.asyncDispose]();
+});
+
+Deno.test(
+  "chat --cluster: without NATS a server goes on for its own, says so in one line each way, and comes back",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHAT, nats);
+    await using two = await server(CHAT, nats);
+    using jane = await visit(one);
+    using zak = await visit(one);
+    using eve = await visit(two);
+    await nats.kill();
+    for (const text of ["still here", "and here"]) {
+      await jane.send(text + "\n");
+      assertEquals(await zak.line(), text);
+    }
+    await nats.restart();
+    // What is said before both are back is lost.
+    const heard = await until(eve.line(), async () => {
+      await zak.send("back?\n");
+      assertEquals(await jane.line(), "back?");
+    });
+    assertEquals(heard, "back?");
+    for (const each of [one, two]) {
+      const { code, stderr } = await each.stop();
+      const back = `chat: back in the cluster, at 127.0.0.1:${nats.port}\n`;
+      assertEquals([code, stderr], [143, `chat: lost the cluster, going on alone\n${back}`]);
+    }
+  },
+);
+
+Deno.test(
+  "chat --cluster: a server that is killed or frozen holds up nobody on the others",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHAT, nats);
+    await using two = await server(CHAT, nats);
+    await using three = await server(CHAT, nats);
+    using jane = await visit(one);
+    using zak = await visit(three);
+    two.program.signal("SIGSTOP");
+    await jane.send("1\n");
+    assertEquals(await zak.line(), "1");
+    two.program.signal("SIGKILL");
+    await jane.send("2\n");
+    assertEquals(await zak.line(), "2");
+  },
+);
+
+Deno.test(
+  "chat --cluster ends at SIGTERM with its farewell, be it that NATS does not answer any more",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHAT, nats);
+    await using two = await server(CHAT, nats);
+    using jane = await visit(one);
+    assertEquals((await one.stop()).code, 143);
+    assertEquals(await jane.rest(), "server is shutting down\n");
+    using zak = await visit(two);
+    await nats.freeze();
+    const start = performance.now();
+    const { code, stderr } = await two.stop("SIGINT");
+    assertEquals([code, await zak.rest()], [130, "server is shutting down\n"], stderr);
+    assert(performance.now() - start < 8000);
+  },
+);
+
+/* -------------------------------------------------- chatter ----------------------------------------------- */
+
+Deno.test(
+  "chatter --cluster: a handle is unique in the cluster, and free again when its owner has gone",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHATTER, nats);
+    await using two = await server(CHATTER, nats);
+    using jane = await login(one, "Jane");
+    using late = await two.client();
+    await late.send("Jane\nＪａｎｅ\n");
+    const taken = ["That handle is already taken.", "What is your handle?"];
+    assertEquals(await late.lines(5), ["What is your handle?", ...taken, ...taken]);
+    await jane.send("/quit\n");
+    assertEquals(await jane.rest(), "");
+    let answer: string | null;
+    do {
+      await late.send("Jane\n"); // until the other server has given it back
+      answer = await late.line();
+      if (answer === taken[0]) await late.line();
+    } while (answer === taken[0]);
+    assertEquals(answer, "Jane has joined the chat.");
+  },
+);
+
+Deno.test("chatter --cluster: of two who want a handle at the same time, one gets it", OPTIONS, async () => {
+  await using nats = await NatsServer.start();
+  await using one = await server(CHATTER, nats);
+  await using two = await server(CHATTER, nats);
+  for (let round = 0; round < 10; round++) {
+    using a = await one.client();
+    using b = await two.client();
+    await Promise.all([a.send(`H${round}\n`), b.send(`H${round}\n`)]);
+    const answers = await Promise.all([a, b].map(async (client) => (await client.lines(2))[1]));
+    assertEquals(answers.toSorted(), [`H${round} has joined the chat.`, "That handle is already taken."]);
+  }
+});
+
+Deno.test(
+  "chatter --cluster: all members hear who comes, what is said and who goes, and /who lists them all",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHATTER, nats);
+    await using two = await server(CHATTER, nats);
+    using jane = await login(one, "Jane");
+    using zak = await login(two, "Zak");
+    assertEquals(await jane.line(), "Zak has joined the chat.");
+    await jane.send("hi zak\n/who\n");
+    assertEquals(await jane.lines(2), ["Jane says: hi zak", "Jane, Zak"]);
+    await zak.send("hi jane\n/who\n");
+    assertEquals((await zak.lines(3)).toSorted(), ["Jane says: hi zak", "Zak says: hi jane", "Zak, Jane"]);
+    assertEquals(await jane.line(), "Zak says: hi jane");
+    await using three = await server(CHATTER, nats);
+    using eve = await login(three, "Eve"); // who has come later knows who is there
+    await upTo(jane, "Eve has joined the chat.");
+    while ((await who(eve)).split(", ").toSorted().join() !== "Eve,Jane,Zak");
+    zak.close();
+    await upTo(jane, "Zak has left the chat.");
+    await upTo(eve, "Zak has left the chat.");
+  },
+);
+
+Deno.test(
+  "chatter --cluster: the members of a server that is killed have left, once each, and their handles are free",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHATTER, nats);
+    await using two = await server(CHATTER, nats);
+    using jane = await login(one, "Jane");
+    using _zak = await login(two, "Zak");
+    using _eve = await login(two, "Eve");
+    await upTo(jane, "Eve has joined the chat.");
+    two.program.signal("SIGKILL");
+    assertEquals((await jane.lines(2)).toSorted(), ["Eve has left the chat.", "Zak has left the chat."]);
+    using zak = await login(one, "Zak");
+    await jane.send("/who\n");
+    assertEquals(await jane.lines(2), ["Zak has joined the chat.", "Jane, Zak"]);
+    zak.close();
+  },
+);
+
+Deno.test(
+  "chatter --cluster: at the end of a server its members have left, for those on other servers, too",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHATTER, nats);
+    await using two = await server(CHATTER, nats);
+    using jane = await login(one, "Jane");
+    using zak = await login(two, "Zak");
+    await upTo(jane, "Zak has joined the chat.");
+    const { code, stderr } = await two.stop();
+    assertEquals([code, stderr], [143, ""]);
+    assertStringIncludes(await zak.rest(), "server is shutting down\n");
+    assertEquals(await jane.line(), "Zak has left the chat.");
+  },
+);
+
+Deno.test(
+  "chatter --cluster: without NATS members come and go as on one server, and the rest is settled when it is back",
+  OPTIONS,
+  async () => {
+    await using nats = await NatsServer.start();
+    await using one = await server(CHATTER, nats);
+    await using two = await server(CHATTER, nats);
+    using jane = await login(one, "Jane");
+    using zak = await login(two, "Zak");
+    await upTo(jane, "Zak has joined the chat.");
+    await nats.kill();
+    using max = await login(one, "Max"); // a handle that both servers give away
+    await upTo(jane, "Max has joined the chat.");
+    using other = await login(two, "Max");
+    await jane.send("alone\n");
+    assertEquals([await jane.line(), await max.line()], ["Jane says: alone", "Jane says: alone"]);
+    await nats.restart();
+    // One of the two must go, and is told why; the other stays, and all know.
+    const told = await Promise.race([max, other].map(async (client, i) => {
+      const lines = await client.rest();
+      return [i, lines] as const;
+    }));
+    assertStringIncludes(
+      told[1],
+      "Somebody else had that handle while the servers had lost each other. Goodbye.\n",
+    );
+    const [winner, loserSide] = told[0] === 0 ? [other, jane] : [max, zak];
+    await upTo(loserSide, "Max has left the chat.");
+    await winner.send("it's me\n");
+    await upTo(loserSide, "Max says: it's me");
+  },
+);
+
+/* ------------------------------------------------ what may fail ------------------------------------------- */
+
+Deno.test(
+  "chat and chatter --cluster end with one line and 1 if NATS cannot be had, and never show a password",
+  OPTIONS,
+  async () => {
+    await using open = await NatsServer.start();
+    await using closed = await NatsServer.start({ args: ["--user", "jane", "--pass", "right"] });
+    const nobody = freePort();
+    const secret = closed.url.replace("//", "//jane:s3cret@");
+    const all = (port: number) => ["--no-prompt", `--allow-net=localhost:0,127.0.0.1:${port}`];
+    const cases: [url: string, allow: string[], named: string][] = [
+      [`nats://127.0.0.1:${nobody}`, all(nobody), "connection refused"],
+      [secret, all(closed.port), "authorization violation"],
+      [closed.url, all(closed.port), "authorization violation"],
+      [open.url, ["--no-prompt", "--allow-net=localhost:0"], `--allow-net=127.0.0.1:${open.port}`],
+      [open.url.replace("127.0.0.1", "localhost"), ["--no-prompt"], `--allow-net=localhost:${open.port}`],
+      ["http://jane:s3cret@x", all(1), "nats://HOST:PORT"],
+      ["s3cret@:::", all(1), "nats://HOST:PORT"],
+    ];
+    for (const name of ["chat", "chatter"]) {
+      await Promise.all(cases.map(async ([url, allow, named]) => {
+        const { code, lines, stderr } = await outcome(name, ["--port", "0", "--cluster", url], allow);
+        assertEquals([code, lines], [1, []], stderr);
+        assertOneLine(stderr, named);
+        assert(stderr.startsWith(`${name}: `) && !stderr.includes("s3cret"), stderr);
+      }));
+    }
+  },
+);
+
+Deno.test(
+  "chat --credentials logs in with a token, user and password, or creds, and names a file it cannot read",
+  OPTIONS,
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const { config, creds } = credentials();
+    await Deno.writeTextFile(`${folder}/nats.conf`, config);
+    await Deno.writeTextFile(`${folder}/creds`, creds);
+    await Deno.writeTextFile(`${folder}/user`, "jane:pass:word\n");
+    await Deno.writeTextFile(`${folder}/token`, "t0ken\n");
+    const servers: [file: string, args: string[]][] = [
+      ["creds", ["-c", `${folder}/nats.conf`]],
+      ["user", ["--user", "jane", "--pass", "pass:word"]],
+      ["token", ["--auth", "t0ken"]],
+    ];
+    for (const [file, args] of servers) {
+      await using nats = await NatsServer.start({ args });
+      const flags = ["--cluster", nats.url, "--credentials", `${folder}/${file}`];
+      await using running = await run(CHAT, flags, [...narrow(nats), `--allow-read=${folder}/${file}`]);
+      assertEquals((await running.stop()).code, 143);
+      const { code, stderr } = await outcome("chat", ["--port", "0", ...flags], narrow(nats));
+      assertEquals(code, 1);
+      assertOneLine(stderr, `${folder}/${file}`);
+      assertStringIncludes(stderr, "--allow-read");
+    }
+    await Deno.remove(folder, { recursive: true });
+  },
+);
+
+Deno.test("chat and chatter load NATS only when they are told to", async () => {
+  const loaded = new Set<string>();
+  const visit = async (url: URL): Promise<void> => {
+    if (loaded.has(url.href)) return;
+    loaded.add(url.href);
+    const source = await Deno.readTextFile(url);
+    for (const [, from] of source.matchAll(/^(?:import|export)\s(?!type\s)[^;]*?from "([^"]+)"/gm)) {
+      if (from!.startsWith(".") && from!.endsWith(".ts")) await visit(new URL(from!, url));
+      else loaded.add(from!);
+    }
+  };
+  for (const name of ["chat", "chatter"]) await visit(new URL(`../examples/${name}.ts`, import.meta.url));
+  assertEquals([...loaded].filter((each) => /cluster\.ts|nats/.test(each)), []);
+  assert([...loaded].some((each) => each.endsWith("/net.ts")));
+});
