@@ -295,7 +295,7 @@ export class Socket implements ByteStream, Disposable {
   #reading: Reading | undefined;
   #kept: Uint8Array | undefined; // read for somebody who had gone
   #failure: { readonly error: unknown } | undefined; // of a read for somebody who had gone
-  #writing: Promise<void> = Promise.resolve();
+  #writing: Promise<void> | undefined; // what was written last, and is not sent yet
   #isClosed = false;
 
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
@@ -427,10 +427,13 @@ export class Socket implements ByteStream, Disposable {
     return this.#afterWrites(() => this.#writeAll(bytes));
   }
 
-  async #afterWrites(step: () => Promise<void>): Promise<void> {
-    const done = this.#writing.then(step);
-    this.#writing = done.catch(() => {}); // the error is for who wrote, not for who writes next
-    await this.#taken(done);
+  #afterWrites(step: () => Promise<void>): Promise<void> {
+    const done = this.#writing === undefined ? step() : this.#writing.then(step);
+    const forget = () => {
+      if (this.#writing === writing) this.#writing = undefined;
+    };
+    const writing: Promise<void> = this.#writing = done.then(forget, forget); // the error is for who wrote
+    return this.#taken(done);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
@@ -454,7 +457,7 @@ export class Socket implements ByteStream, Disposable {
 
   /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */
   closeWrite(): Promise<void> {
-    return this.#afterWrites(() => this.#connection.closeWrite());
+    return this.#afterWrites(async () => void await this.#connection.closeWrite());
   }
 
   /** Closes both sides. Harmless twice. */

@@ -42,7 +42,8 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
     await using stream = new BufferedStream(socket, { maxLineLength, linePace, telnet: isLines });
     if (mode === "sequential") log(`connection from ${from}`);
     try {
-      await (isLines ? echoLines(stream, from) : echoChunks(stream, from));
+      if (mode === "raw") await echoBytes(socket);
+      else await (isLines ? echoLines(stream, from) : echoChunks(stream, from));
     } catch (error) {
       if (error instanceof LineTooLongError) {
         stream.writer.writeLine("line too long, goodbye");
@@ -54,14 +55,18 @@ export function echo({ mode = "chunks", log = () => {}, ...options }: EchoOption
     if (mode === "sequential") log("waiting for a connection");
   }
 
+  // Straight from the socket to the socket: there is nothing to keep in between.
+  async function echoBytes(socket: Socket): Promise<void> {
+    const buffer = new Uint8Array(CHUNKS.raw);
+    for (let n; (n = await socket.read(buffer)) !== null;) await socket.write(buffer.subarray(0, n));
+  }
+
   async function echoChunks(stream: BufferedStream, from: string): Promise<void> {
     for (let chunk; (chunk = await stream.reader.readChunk(CHUNKS[mode])) !== null;) {
-      if (mode !== "raw") {
-        const text = new TextDecoder().decode(chunk);
-        if (text.trim() === "") return;
-        log(`Received ${quote(text)} from ${from}`);
-        log(`Send: ${quote(text)}`);
-      }
+      const text = new TextDecoder().decode(chunk);
+      if (text.trim() === "") return;
+      log(`Received ${quote(text)} from ${from}`);
+      log(`Send: ${quote(text)}`);
       stream.writer.write(chunk);
       await stream.writer.flush();
     }
