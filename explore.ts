@@ -377,7 +377,8 @@ class Run implements Clock {
 
 // How many wait for what a run does not bring about.
 function countElsewhere(): number {
-  return waitCounts().outside + countAtWork();
+  const { outside, unknown } = waitCounts();
+  return outside + unknown.size + countAtWork();
 }
 
 function textOf(error: unknown): string {

@@ -119,6 +119,13 @@ export function countAtWork(): number {
 }
 
 /**
+ * Whether `task` is one of them.
+ *
+ * @ignore
+ */
+export let isAtWork: (task: Life) => boolean;
+
+/**
  * Lets `task` run `body` on a later microtask, in order of creation.
  *
  * @ignore
@@ -217,6 +224,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
   locals: Binding | undefined;
 
   static {
+    isAtWork = (task) => task.#phase === "body" && !task.#released && task.waits === undefined;
     start = (task, body) => Life.#start(task, body);
     onFinish = (task, f, watcher) => Life.#watch({ watched: task, watcher, tell: f });
     tendsChildren = (task) => void (task.#tendsChildren = true);

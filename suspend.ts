@@ -43,12 +43,15 @@ export function suspend<T>(start: Start<T>, timeout: number, what: string, outsi
   return wait.promise;
 }
 
-/** Waits, for `timeout` milliseconds at most, until `promise` is settled; `outside` as {@linkcode Wait.outside}. */
+/**
+ * Waits, for `timeout` milliseconds at most, until `promise` is settled; `outside` as {@linkcode Wait.outside}, because a
+ * promise does not say who settles it.
+ */
 export function waitFor<T>(
   promise: PromiseLike<T>,
   timeout: number,
   what: string,
-  outside = true,
+  outside?: boolean,
 ): Promise<T> {
   checkMs("wait", "timeout", timeout);
   const wait = new SuspendWait<T>(waiter(), what, outside);
@@ -85,18 +88,18 @@ class TurnWait extends Wait<void> {
 /** A wait for whatever `start` prepares. */
 class SuspendWait<T> extends Wait<T> {
   readonly #what: string;
-  readonly #isOutside: boolean;
+  readonly #isOutside: boolean | undefined;
   #undo: (() => void) | void = undefined;
   #early = false;
 
   /** Creates a wait that is described as `what`. */
-  constructor(owner: Waiter | undefined, what: string, isOutside: boolean) {
+  constructor(owner: Waiter | undefined, what: string, isOutside: boolean | undefined) {
     super(owner);
     this.#what = what;
     this.#isOutside = isOutside;
   }
 
-  override get outside(): boolean {
+  override get outside(): boolean | undefined {
     return this.#isOutside;
   }
 

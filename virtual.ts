@@ -6,7 +6,8 @@
  * @module
  */
 import { setImmediate, setTimeout } from "node:timers";
-import { countAtWork } from "./life.ts";
+import { countAtWork, isAtWork, type Life } from "./life.ts";
+import { liveTasklets } from "./quiet.ts";
 import { suspend } from "./suspend.ts";
 import { checkMs, type Clock, isSystemTime, now, useClock } from "./timer.ts";
 import { waitCounts } from "./wait.ts";
@@ -47,13 +48,15 @@ export interface VirtualTime extends AsyncDisposable {
  *
  * - **Standing still**: the clock stands still while any tasklet goes on, however many turns of the event loop it takes,
  *   and jumps to the next timer when all wait for each other and for time.
- * - **The outside**: something may still come from outside of the program while a tasklet awaits a promise that is no
- *   wait point, or anybody is in `Tasklet.wait`, at a socket, or in a `Tasklet.suspend` that says so. Then the clock
- *   jumps after `patience` real milliseconds in which nobody went on. They begin anew with each wait that ends, so that
- *   a conversation over a loopback socket takes no virtual time at all. What takes longer, such as a child program or
- *   a long way from promise to promise without a wait point, needs more patience.
+ * - **The outside**: while anybody is at a socket of the system, or in a `Tasklet.suspend` that says that it waits for
+ *   something from outside of the program, the clock jumps only after `patience` real milliseconds in which nobody went
+ *   on. They begin anew with each wait that ends, so that a conversation over a loopback socket takes no virtual time at
+ *   all. What takes longer to come, such as the answer of a child program, needs more patience.
+ * - **Promises** may be settled from anywhere: by another tasklet, or by a file that has been read. So the clock has the
+ *   same patience, once, with each `Tasklet.wait`, and with a tasklet that awaits a promise without a wait point.
  *
- * Not seen at all is what code outside of tasklets awaits, unless by one of these wait points.
+ * Not seen at all is what code outside of tasklets awaits, unless by one of these wait points. With sockets of the system
+ * each jump takes its `patience`; those of `memoryNetwork` need none.
  *
  * @throws {Error} If the clock has been replaced already: by virtual time, or by `explore`.
  * @throws {RangeError} If `patience` is negative or not a number.
@@ -97,6 +100,9 @@ class VirtualClock implements Clock {
   #now: number;
   #alarm: { readonly at: number; readonly wake: () => void } | undefined;
   #turns = 0; // asked for and not come yet
+  // Waits for who knows what, and tasklets at no wait point, that have taken longer than the patience lasts: they do not
+  // hold the clock up again.
+  #givenUp: ReadonlySet<unknown> = new Set();
   #watching: Promise<void> | undefined;
   #advancing: Promise<void> | undefined; // the last of those that stand in line
   #isOver = false;
@@ -172,13 +178,26 @@ class VirtualClock implements Clock {
   // Resolves when nobody goes on any more, and nothing is expected from outside.
   async #rest(): Promise<void> {
     await this.#quietTurn();
-    for (let left = this.#naps; left > 0 && !this.#isOver && mayHearFromOutside(); left--) {
+    for (let left = this.#naps; !this.#isOver && this.#mayHearFromOutside(); left--) {
+      if (left <= 0) return this.#giveUp();
       const { ended } = waitCounts();
       await new Promise<void>((resolve) => void setTimeout(resolve, NAP));
       if (waitCounts().ended === ended && this.#turns === 0) continue;
       await this.#quietTurn();
       left = this.#naps + 1;
     }
+  }
+
+  #mayHearFromOutside(): boolean {
+    const { outside, unknown } = waitCounts();
+    const all = [...unknown, ...tasksAtWork()];
+    const known = all.filter((each) => this.#givenUp.has(each));
+    this.#givenUp = new Set(known);
+    return outside > 0 || known.length < all.length;
+  }
+
+  #giveUp(): void {
+    this.#givenUp = new Set([...waitCounts().unknown, ...tasksAtWork()]);
   }
 
   // Resolves after a turn in which nobody asked for another.
@@ -193,6 +212,7 @@ class VirtualClock implements Clock {
   }
 }
 
-function mayHearFromOutside(): boolean {
-  return waitCounts().outside > 0 || countAtWork() > 0;
+function tasksAtWork(): Life[] {
+  if (countAtWork() === 0) return []; // as nearly always
+  return liveTasklets().filter(isAtWork);
 }

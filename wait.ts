@@ -50,7 +50,8 @@ export function isOrdered(): boolean {
 }
 
 let waiters = 0; // tasklets that are in a wait
-let outside = 0; // waits under way for something outside of the program
+let outside = 0; // waits under way for something from outside of the program
+const unknown = new Set<Wait>(); // waits under way for something of which nobody knows where it comes from
 let ended = 0; // waits, so far
 const strangers: { waits: Wait | undefined } = { waits: undefined }; // waits of nobody, newest first
 
@@ -58,15 +59,17 @@ const strangers: { waits: Wait | undefined } = { waits: undefined }; // waits of
 export interface WaitCounts {
   /** How many tasklets are in a wait. */
   readonly waiters: number;
-  /** How many waits under way are for something outside of the program. */
+  /** How many waits under way are for something from outside of the program. */
   readonly outside: number;
+  /** The waits under way for something of which nobody knows where it comes from. */
+  readonly unknown: ReadonlySet<Wait>;
   /** How many waits have ended so far. */
   readonly ended: number;
 }
 
 /** How much is waited for now. */
 export function waitCounts(): WaitCounts {
-  return { waiters, outside, ended };
+  return { waiters, outside, unknown, ended };
 }
 
 /** The waits under way of code outside of any tasklet, oldest first. */
@@ -224,8 +227,11 @@ export abstract class Wait<T = unknown> {
     return false;
   }
 
-  /** Whether it is for something outside of the program, so that virtual time has patience with it. */
-  get outside(): boolean {
+  /**
+   * Whether it is for something from outside of the program, so that virtual time has patience with it; `undefined` if
+   * nobody knows.
+   */
+  get outside(): boolean | undefined {
     return false;
   }
 
@@ -256,6 +262,7 @@ export abstract class Wait<T = unknown> {
       else if (owner !== strangers) waiters++;
       owner.waits = this;
       if (this.outside) outside++;
+      else if (this.outside === undefined) unknown.add(this as Wait);
       return true;
     }
     this.#open = false;
@@ -333,6 +340,7 @@ export abstract class Wait<T = unknown> {
     else owner.waits = this.older;
     if (owner.waits === undefined && owner !== strangers) waiters--;
     if (this.outside) outside--;
+    else if (this.outside === undefined) unknown.delete(this as Wait);
     ended++;
     this.older = this.newer = undefined;
     this.left(early);

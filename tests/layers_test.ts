@@ -125,8 +125,8 @@ const OPT_IN: Record<string, string[]> = {
   "link.ts": ["mailbox.ts", "net.ts", "network.ts types", "wait.ts", "wire.ts"],
   "schedule.ts": [],
   "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "schedule.ts", "wire.ts"],
-  "virtual.ts": ["life.ts", "node:timers", "suspend.ts", "timer.ts", "wait.ts"],
   "quiet.ts": ["life.ts", "tasklet.ts", "timer.ts", "wait.ts"],
+  "virtual.ts": ["life.ts", "node:timers", "quiet.ts", "suspend.ts", "timer.ts", "wait.ts"],
   "probe.ts": ["life.ts", "message.ts", "node:util", "suspend.ts", "tasklet.ts", "timer.ts"],
   "explore.ts": [
     "context.ts",

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import { setTimeout } from "node:timers";
 import { CallError, Message, type Receiver } from "../message.ts";
 import { BufferedStream, Server, Socket } from "../net.ts";
-import { countAtWork } from "../life.ts";
+import { countAtWork, isAtWork } from "../life.ts";
 import { liveTasklets } from "../quiet.ts";
 import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { assertQuiet, explore, type Probe, probe, virtualTime } from "../testing.ts";
@@ -88,7 +88,7 @@ Deno.test("virtualTime(), Standing still: it does not jump while a tasklet await
   assertEquals(time.now, 1000);
 });
 
-Deno.test("virtualTime() jumps when a tasklet awaits, at no wait point, what a timer of another one brings", async () => {
+Deno.test("virtualTime(), Promises: it jumps when a tasklet awaits, at no wait point, what a timer of another one brings", async () => {
   await using time = virtualTime();
   const { promise, resolve } = Promise.withResolvers<number>();
   const waiter = Tasklet.new(() => promise)();
@@ -152,7 +152,7 @@ Deno.test("virtualTime(), The outside: a silent peer does time out", async () =>
   assertEquals(ends, [true, 60_000]);
 });
 
-Deno.test("virtualTime(), The outside: whoever is in Tasklet.wait() is waited for, in a tasklet or not", async () => {
+Deno.test("virtualTime(), Promises: whoever is in Tasklet.wait() is waited for, in a tasklet or not", async () => {
   await using time = virtualTime({ patience: 200 });
   const log: unknown[] = [];
   async function wait(name: string) {
@@ -161,6 +161,45 @@ Deno.test("virtualTime(), The outside: whoever is in Tasklet.wait() is waited fo
   await wait("outside");
   await Tasklet.new(wait)("inside").join();
   assertEquals(log, [["outside", 0], ["inside", 0]]);
+});
+
+Deno.test({
+  name: "virtualTime(), Promises: the clock has patience with each once, however often it jumps",
+  timeout: 15_000,
+  fn: async () => {
+    await using time = virtualTime({ patience: 100 });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const log: unknown[] = [];
+    async function waitFor(real: Promise<number>) {
+      log.push([await Tasklet.wait(real), time.now]);
+    }
+    async function await_(real: Promise<number>) {
+      log.push([await real, time.now]);
+    }
+    const waiting = [Tasklet.new(() => promise)(), Tasklet.new(() => Tasklet.wait(promise))()];
+    const idle = Tasklet.interval(1, () => Tasklet.wait(Promise.resolve()))();
+    await Tasklet.sleep(500); // would take 50 s of patience
+    // Who comes new is waited for.
+    await Tasklet.new(waitFor)(fromOutside(5, 1)).join();
+    await Tasklet.new(await_)(fromOutside(5, 2)).join();
+    await Tasklet.sleep(500);
+    await Tasklet.new(await_)(fromOutside(5, 3)).join();
+    resolve();
+    await Tasklet.joinAll(waiting);
+    await Tasklet.new(await_)(fromOutside(5, 4)).join();
+    await idle.kill();
+    // As is who has been given up before, when it awaits another thing.
+    const first = Promise.withResolvers<void>();
+    const again = Tasklet.new(async () => {
+      await first.promise;
+      await Tasklet.sleep(1);
+      await await_(fromOutside(5, 5));
+    })();
+    await Tasklet.sleep(100);
+    first.resolve();
+    await Promise.all([again.join(), Tasklet.sleep(1000)]);
+    assertEquals(log, [[1, 500], [2, 500], [3, 1000], [4, 1000], [5, 1101]]);
+  },
 });
 
 Deno.test("virtualTime(), The outside: a Tasklet.suspend() counts if it says so", async () => {
@@ -210,6 +249,7 @@ Deno.test("virtualTime() is patient with tasklets at work only: not with those t
     await Tasklet.yield();
     await abandoned.kill({ grace: 10 });
     await assertRejects(() => abandoned.join(), JoinError);
+    assertEquals([countAtWork(), liveTasklets().filter(isAtWork)], [0, []]);
   }
   assertEquals(reports.texts.map((text) => text.replace(/#\d+/, "")), [
     "stubborn was abandoned: its cleanup has not ended within 10 ms",
@@ -221,12 +261,14 @@ Deno.test("virtualTime() is patient with tasklets at work only: not with those t
   const notStarted = Tasklet.new(() => {})();
   await notStarted.kill();
   await Tasklet.sleep(5);
+  assertEquals([countAtWork(), liveTasklets().filter(isAtWork)], [0, []]);
   await killed.kill();
   const parent = Tasklet.new(() => void Tasklet.new(() => Tasklet.sleep(1000))())();
   await parent.join();
   resolve();
   await Tasklet.yield(); // in which the abandoned one ends
-  assertEquals([time.now, countAtWork(), waitCounts().waiters, waitCounts().outside], [1005, 0, 0, 0]);
+  const { waiters, outside, unknown } = waitCounts();
+  assertEquals([time.now, countAtWork(), waiters, outside, unknown.size], [1005, 0, 0, 0, 0]);
 });
 
 Deno.test("virtualTime().advance() in a tasklet is a wait point, with which the clock needs no patience", async () => {
