@@ -150,7 +150,7 @@ Deno.test(
 
     await page.locator("#view-table").click();
     await page.locator("[data-key=length] button").click();
-    await page.waitForFunction(`document.querySelector("[data-key=length]").ariaSort === "ascending"`);
+    await page.waitForFunction(`document.querySelector("[data-key=length]").ariaSort === "descending"`);
     assertEquals((await names(page))[0], "busy");
     await page.locator("[data-key=name] button").click();
     await page.waitForFunction(`document.querySelector("[data-key=name]").ariaSort === "ascending"`);
