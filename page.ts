@@ -148,9 +148,9 @@ main { flex: 1; min-height: 0; display: flex; gap: 12px; }
 #rows:focus-visible { outline-offset: -2px; }
 #space { position: relative; }
 .head, .row { display: grid; align-items: center; padding: 0 14px; column-gap: 14px;
-  grid-template-columns: minmax(190px, 1.2fr) minmax(110px, 1.5fr) 52px 128px 50px; }
+  grid-template-columns: minmax(190px, 1.2fr) minmax(110px, 1.5fr) 52px 124px 58px; }
 .head { position: sticky; top: 0; z-index: 2; height: 32px; background: var(--raised); border-bottom: 1px solid var(--line); }
-.head button { background: none; border: 0; padding: 2px 0; color: var(--soft); font-size: 12.5px; }
+.head button { white-space: nowrap; background: none; border: 0; padding: 2px 0; color: var(--soft); font-size: 12.5px; }
 .head [aria-sort="ascending"] button::after { content: " ↑"; }
 .head [aria-sort="descending"] button::after { content: " ↓"; }
 .row { position: absolute; left: 0; right: 0; top: 0; height: var(--row); cursor: default; border-bottom: 1px solid transparent; }

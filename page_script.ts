@@ -155,6 +155,8 @@ const VALUES = {
   rate: (row) => -rateOf(row),
 };
 
+const MOST_FIRST = new Set(["length", "rate"]);
+
 function compare(a, b) {
   const x = VALUES[sortKey](a), y = VALUES[sortKey](b);
   return (x < y ? -1 : x > y ? 1 : 0) * sortWay || a.id - b.id;
@@ -485,7 +487,10 @@ function setSort(key) {
 
 function showSort() {
   for (const header of document.querySelectorAll("[role=columnheader]")) {
-    if (header.dataset.key === sortKey) header.setAttribute("aria-sort", sortWay > 0 ? "ascending" : "descending");
+    if (header.dataset.key === sortKey) {
+      const isUp = (sortWay > 0) !== MOST_FIRST.has(sortKey);
+      header.setAttribute("aria-sort", isUp ? "ascending" : "descending");
+    }
     else header.removeAttribute("aria-sort");
   }
   $("sort").value = sortKey;

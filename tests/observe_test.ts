@@ -210,7 +210,7 @@ Deno.test("snapshot() has each tasklet with its parent, its status and what it w
   const joiner = Tasklet.new(async () => await parent.join(), { name: "joiner" })();
   const unstarted = Tasklet.new(() => {}, { name: "unstarted" })();
   assertEquals(snapshot().find(({ id }) => id === unstarted.id)?.status, "ready");
-  await Tasklet.yield();
+  await rest();
   const seen = snapshot();
   const nameOf = (id: number | undefined) => seen.find((task) => task.id === id)?.name;
   assertEquals(
@@ -239,7 +239,7 @@ Deno.test("snapshot() has mailboxes with their oldest message, and the names of 
     await Tasklet.receiveOne([MSG_B]);
     await Tasklet.suspend(() => {});
   }, { mailbox: { capacity: 10 } })();
-  await Tasklet.yield();
+  await rest();
   assertEquals(snapshot()[0]?.mailbox, { length: 0, capacity: 10, oldest: undefined });
   MSG_A.send(task)();
   MSG_ASK.send(task)(1);
@@ -255,7 +255,7 @@ Deno.test("snapshot() remembers since when a wait lasts, and forgets it with the
   const task = Tasklet.new(async () => {
     for await (const msg of Tasklet.receive([MSG_A])) msg.defer();
   })();
-  await Tasklet.yield();
+  await rest();
   MSG_B.send(task)();
   const seen: unknown[] = [];
   const look = () => {
@@ -266,12 +266,17 @@ Deno.test("snapshot() remembers since when a wait lasts, and forgets it with the
   await time.advance(1000);
   look();
   MSG_A.send(task)(); // the loop waits again
-  await Tasklet.yield();
+  await rest();
   await time.advance(1000);
   look();
   assertEquals(seen, [[0, 0], [0, 0], [2000, 0]]);
   await task.kill();
 });
+
+/** Lets all tasklets go on until they wait. */
+async function rest(): Promise<void> {
+  for (let turns = 0; turns < 5; turns++) await Tasklet.yield();
+}
 
 /** What a snapshot holds for now. */
 function snapshotTime(): number {
