@@ -215,7 +215,11 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    * @throws {RangeError} If the name has not 1 to 256 characters.
    * @throws {Error} If the tasklet has finished, or the cluster is closed.
    */
-  register(name: string, task: AnyTasklet, options: RegisterOptions = {}): Promise<Registration> {
+  register<P extends AnyMessage>(
+    name: string,
+    task: Tasklet<unknown, P>,
+    options: RegisterOptions = {},
+  ): Promise<Registration> {
     this.#site.check("register");
     const registering = running.run(undefined, () => this.#site.names.register(name, task, options));
     return suspend(
@@ -440,7 +444,7 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
    * @returns Whether it has become one: `false` if it is one already, or has finished.
    * @throws {Error} Without `task`, outside of a tasklet; or if the cluster is closed.
    */
-  join(task: AnyTasklet = here("join", this.name)): boolean {
+  join<P extends AnyMessage>(task: Tasklet<unknown, P> = here("join", this.name)): boolean {
     this.#site.check("join");
     return this.#site.join(this.name, this.#subject, task);
   }

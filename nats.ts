@@ -21,6 +21,7 @@ import {
 import { NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Socket } from "node:net";
 import type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
+import { report } from "./report.ts";
 import { printable } from "./text.ts";
 import { now, setTimer } from "./timer.ts";
 
@@ -228,7 +229,7 @@ function callback(handle: (delivery: Delivery) => void): (error: Error | null, m
     try {
       handle(new NatsDelivery(message));
     } catch (error) {
-      console.error("A message from NATS could not be handled:", error);
+      report("A message from NATS could not be handled:", error);
     }
   };
 }
