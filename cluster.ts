@@ -57,7 +57,7 @@ export {
   type StandardSchema,
 } from "./border.ts";
 export type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
-export { ConnectError, type NatsOptions } from "./nats.ts";
+export { ConnectError, type NatsOptions, type NatsTls } from "./nats.ts";
 export { NameTakenError, type RegisterOptions, type Registration } from "./names.ts";
 export type { ClusterStats } from "./post.ts";
 export type { ClusterEvent, Tracer } from "./site.ts";
