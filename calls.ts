@@ -47,8 +47,8 @@ export interface Passage {
   readonly node: string;
   /** Called with the node where the callee is. */
   readonly found: (node: string) => void;
-  /** Texts that go along. */
-  readonly headers: Readonly<Record<string, string>> | undefined;
+  /** The texts that go along with a message. */
+  readonly headers: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
 }
 
 /** A call that has come from elsewhere and has not been answered. */
@@ -115,7 +115,7 @@ export class Calls {
     if (!this.#post.isUp) return wait.disconnected();
     try {
       const payload = this.#post.border.pack(message, node);
-      const reply = this.#post.ask(subject, payload, wait, headers);
+      const reply = this.#post.ask(subject, payload, wait, headers(message));
       if (reply === undefined) throw new BorderError("oversized", "too much waits to be sent");
       wait.reply = reply;
       this.#waits.add(wait);

@@ -57,7 +57,7 @@ export {
   type StandardSchema,
 } from "./border.ts";
 export type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
-export { ConnectError, type NatsOptions } from "./nats.ts";
+export { ConnectError, type NatsOptions, type NatsTls } from "./nats.ts";
 export { NameTakenError, type RegisterOptions, type Registration } from "./names.ts";
 export type { ClusterStats } from "./post.ts";
 export type { ClusterEvent, Tracer } from "./site.ts";
@@ -215,7 +215,11 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    * @throws {RangeError} If the name has not 1 to 256 characters.
    * @throws {Error} If the tasklet has finished, or the cluster is closed.
    */
-  register(name: string, task: AnyTasklet, options: RegisterOptions = {}): Promise<Registration> {
+  register<P extends AnyMessage>(
+    name: string,
+    task: Tasklet<unknown, P>,
+    options: RegisterOptions = {},
+  ): Promise<Registration> {
     this.#site.check("register");
     const registering = running.run(undefined, () => this.#site.names.register(name, task, options));
     return suspend(
@@ -440,7 +444,7 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
    * @returns Whether it has become one: `false` if it is one already, or has finished.
    * @throws {Error} Without `task`, outside of a tasklet; or if the cluster is closed.
    */
-  join(task: AnyTasklet = here("join", this.name)): boolean {
+  join<P extends AnyMessage>(task: Tasklet<unknown, P> = here("join", this.name)): boolean {
     this.#site.check("join");
     return this.#site.join(this.name, this.#subject, task);
   }

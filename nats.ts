@@ -16,11 +16,11 @@ import {
   type NatsConnection,
   NatsConnectionImpl,
   setTransportFactory,
-  type TlsOptions,
 } from "@nats-io/transport-node";
 import { NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Socket } from "node:net";
 import type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
+import { report } from "./report.ts";
 import { printable } from "./text.ts";
 import { now, setTimer } from "./timer.ts";
 
@@ -28,6 +28,24 @@ const encoder = new TextEncoder();
 
 // For how many milliseconds a server may keep the last messages waiting.
 const PARTING = 1000;
+
+/** What to trust and to show, in PEM format: as text, or as the path of a file. */
+export interface NatsTls {
+  /** Who has signed the certificates of servers, as text. @default {whom the system trusts} */
+  readonly ca?: string;
+  /** The same, as a file. */
+  readonly caFile?: string;
+  /** The certificate of this node, as text, for servers that want one. */
+  readonly cert?: string;
+  /** The same, as a file. */
+  readonly certFile?: string;
+  /** Its private key, as text. */
+  readonly key?: string;
+  /** The same, as a file. */
+  readonly keyFile?: string;
+  /** Whether to begin with TLS at once, for servers that are set up so. @default {false} */
+  readonly handshakeFirst?: boolean;
+}
 
 /** How to reach NATS. */
 export interface NatsOptions {
@@ -44,8 +62,8 @@ export interface NatsOptions {
   readonly pass?: string | undefined;
   /** What is in a creds file (JWT and seed): `await Deno.readFile("node.creds")`. */
   readonly creds?: Uint8Array | string | undefined;
-  /** Certificates for TLS, by content or by file. Without it, TLS is used where the server has it. */
-  readonly tls?: TlsOptions | undefined;
+  /** Certificates for TLS, which then must be used. Without it, it is used where the server has it. */
+  readonly tls?: NatsTls | undefined;
   /**
    * Milliseconds within which the first connection must be there.
    *
@@ -228,7 +246,7 @@ function callback(handle: (delivery: Delivery) => void): (error: Error | null, m
     try {
       handle(new NatsDelivery(message));
     } catch (error) {
-      console.error("A message from NATS could not be handled:", error);
+      report("A message from NATS could not be handled:", error);
     }
   };
 }

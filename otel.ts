@@ -39,8 +39,12 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { clearInterval, setInterval } from "node:timers";
+import type { AnyMessage } from "./message.ts";
 import { type Observation, observe, snapshot } from "./observe.ts";
 import type { AnyTasklet } from "./tasklet.ts";
+
+// Source: W3C Trace Context, section 3.2.
+const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /** What is recorded. */
 export interface InstrumentOptions {
@@ -64,19 +68,34 @@ export interface InstrumentOptions {
   metrics?: boolean | undefined;
 }
 
+/** A recording that is under way. Disposing it ends it. */
+export interface Instrumentation extends Disposable {
+  /**
+   * Takes traces to other nodes of a cluster, and on from there: `Cluster.connect({ tracer, ... })`. They travel as
+   * `traceparent` (W3C Trace Context).
+   */
+  readonly tracer: {
+    /** The headers for a message that is sent to another node. */
+    readonly inject: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
+    /** Takes the headers of a message that has come from another node. */
+    readonly extract: (message: AnyMessage, headers: Readonly<Record<string, string>>) => void;
+  };
+}
+
 /**
  * Records what tasklets do, until disposed.
  *
  * - **Spans**: `receive MSG_X` lasts from the receipt of a message until its tasklet answers the call, takes the next
  *   message, or ends. It is linked to the span in which the message was sent, and carries names
  *   and ids; what was sent with the message is never recorded.
+ * - **Clusters**: with `tracer`, the link also leads to the sender's span on another node.
  * - **Errors**: a span has failed if the call was answered with an error, or the tasklet failed while it lasted.
  * - **Metrics**: counters of tasklets, messages, replies and losses; gauges of tasklets, by status, and of mailboxes. Counts are
  *   handed on once a second, and when this is disposed.
  * - **Cost**: where nothing records spans, none are begun; where nothing measures either, nothing is observed at all, and
  *   sending costs what it always did. Who records must be set up before.
  */
-export function instrument(options: InstrumentOptions = {}): Disposable {
+export function instrument(options: InstrumentOptions = {}): Instrumentation {
   const { name = "concurrence" } = options;
   const tracer = trace.getTracer(name);
   const recorders: ((event: Observation) => void)[] = [];
@@ -85,11 +104,16 @@ export function instrument(options: InstrumentOptions = {}): Disposable {
   const counts = (options.metrics ?? true) && measures(meter) ? new Counts(meter) : undefined;
   if (spans !== undefined) recorders.push((event) => spans.take(event));
   if (counts !== undefined) recorders.push((event) => counts.take(event));
-  if (recorders.length === 0) return { [Symbol.dispose]: () => {} };
+  const tracing: Instrumentation["tracer"] = {
+    inject: (message) => spans?.inject(message),
+    extract: (message, headers) => spans?.extract(message, headers),
+  };
+  if (recorders.length === 0) return { tracer: tracing, [Symbol.dispose]: () => {} };
   const listening = observe((event) => {
     for (const record of recorders) record(event);
   });
   return {
+    tracer: tracing,
     [Symbol.dispose]: () => {
       listening[Symbol.dispose]();
       spans?.end();
@@ -135,12 +159,32 @@ class Spans {
     }
   }
 
-  // Within the span of the message that its sender handles, or what is active where it is no tasklet.
   #sent({ message }: Observation & { type: "sent" }): void {
-    const { sender } = message;
-    const open = sender === undefined ? undefined : this.#open.get(sender.id);
-    const context = (open?.span ?? trace.getActiveSpan())?.spanContext();
+    if (this.#origins.has(message)) return; // it has come from another node
+    const context = this.#contextOf(message);
     if (context !== undefined) this.#origins.set(message, context);
+  }
+
+  // Within the span of the message that its sender handles, or what is active where it is no tasklet.
+  #contextOf({ sender }: AnyMessage): SpanContext | undefined {
+    const open = sender === undefined ? undefined : this.#open.get(sender.id);
+    return (open?.span ?? trace.getActiveSpan())?.spanContext();
+  }
+
+  /** What goes along with a message to another node. */
+  inject(message: AnyMessage): Record<string, string> | undefined {
+    const context = this.#contextOf(message);
+    if (context === undefined || !isSpanContextValid(context)) return undefined;
+    const flags = context.traceFlags.toString(16).padStart(2, "0");
+    return { traceparent: `00-${context.traceId}-${context.spanId}-${flags}` };
+  }
+
+  /** Takes what came along with a message from another node. */
+  extract(message: AnyMessage, { traceparent = "" }: Readonly<Record<string, string>>): void {
+    const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
+    if (traceId === undefined || spanId === undefined) return;
+    const context = { traceId, spanId, traceFlags: Number(`0x${flags}`), isRemote: true };
+    if (isSpanContextValid(context)) this.#origins.set(message, context);
   }
 
   #received({ message, by }: Observation & { type: "received" }): void {

@@ -18,10 +18,13 @@ import { suspend } from "./suspend.ts";
 import type { AnyTasklet, Tasklet } from "./tasklet.ts";
 import { now, setTimer, type Timer } from "./timer.ts";
 
-/** How the trace of a message goes along: in the headers `traceparent`, `tracestate` and `baggage`. */
+/**
+ * How the trace of a message goes along: in the headers `traceparent`, `tracestate` and `baggage`. `instrument()` of
+ * `@x/concurrence/otel` has one.
+ */
 export interface Tracer {
   /** The headers for a message that is sent now. */
-  readonly inject: () => Readonly<Record<string, string>> | undefined;
+  readonly inject: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
   /** Called with a message from elsewhere that has any of them, before it is delivered. */
   readonly extract: (message: AnyMessage, headers: Readonly<Record<string, string>>) => void;
 }
@@ -101,7 +104,7 @@ export class Site {
 
   send(subject: string, message: AnyMessage): boolean {
     try {
-      return this.post.send(subject, this.post.border.pack(message), this.#headers());
+      return this.post.send(subject, this.post.border.pack(message), this.#headers(message));
     } catch (error) {
       if (!(error instanceof BorderError)) throw error;
       this.post.stats.unsent++;
@@ -114,7 +117,7 @@ export class Site {
       subject,
       to,
       node,
-      headers: this.#headers(),
+      headers: (message) => this.#headers(message),
       found: (node) => {
         this.heard(node);
         found(node);
@@ -122,8 +125,8 @@ export class Site {
     };
   }
 
-  #headers(): Record<string, string> | undefined {
-    const all = this.#options.tracer?.inject();
+  #headers(message: AnyMessage): Record<string, string> | undefined {
+    const all = this.#options.tracer?.inject(message);
     if (all === undefined) return undefined;
     return Object.fromEntries(TRACE_HEADERS.filter((name) => name in all).map((name) => [name, all[name]!]));
   }

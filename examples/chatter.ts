@@ -16,6 +16,7 @@ import { type Elsewhere, Members } from "./members.ts";
 import { placeOf, serve } from "./server.ts";
 
 export type { CommonOptions } from "./chats.ts";
+export type { Elsewhere } from "./members.ts";
 export type { ServerOptions } from "./server.ts";
 
 /** What {@linkcode chatter} can be told. */

@@ -11,8 +11,8 @@ import { Client, MSG_QUIT } from "./client.ts";
 export interface Elsewhere {
   /** Their handles. */
   readonly handles: Iterable<string>;
-  /** Tells `members` from now on who comes and goes there, and what is said there. */
-  follow(members: Members): void;
+  /** Calls `tell` from now on with lines of who comes and goes there, and of what is said there. */
+  follow(tell: (lines: readonly string[]) => void): void;
   /** Whether nobody there has a handle that looks the same; then nobody gets it, until the running tasklet ends. */
   take(handle: string, lose: () => void): Promise<boolean>;
   /** Tells the others that the member with that handle has come. */
@@ -34,7 +34,7 @@ export class Members {
   /** Creates an empty list. */
   constructor(elsewhere: Elsewhere | undefined) {
     this.#elsewhere = elsewhere;
-    elsewhere?.follow(this);
+    elsewhere?.follow((lines) => this.tell(lines));
   }
 
   /** The handles of all, those on other servers among them. */

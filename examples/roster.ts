@@ -12,7 +12,7 @@ import { Message, type MessageClass, printable, Tasklet } from "../mod.ts";
 import { isName, looksOf } from "./cli.ts";
 import { Handles } from "./handles.ts";
 import { enter, TEXTS } from "./join.ts";
-import type { Elsewhere, Members } from "./members.ts";
+import type { Elsewhere } from "./members.ts";
 import { MSG_SAID, type RoomOptions } from "./room.ts";
 
 const Joined: MessageClass<"MSG_JOINED"> = Message("MSG_JOINED");
@@ -29,6 +29,7 @@ export class MSG_WHO extends Who {}
 class MSG_GONE extends Message("MSG_GONE")<[remote: RemoteTasklet<never>, error: unknown]> {}
 class MSG_BACK extends Message("MSG_BACK") {}
 
+type Tell = (lines: readonly string[]) => void;
 type Ours = MSG_SAID | MSG_JOINED | MSG_WHO;
 
 /** The members on other servers. */
@@ -55,8 +56,8 @@ export class Roster implements Elsewhere {
     return this.#elsewhere.values();
   }
 
-  follow(members: Members): void {
-    const task = Tasklet.new(() => this.#listen(members), { name: "roster", daemon: true })();
+  follow(tell: Tell): void {
+    const task = Tasklet.new(() => this.#listen(tell), { name: "roster", daemon: true })();
     const events = this.#cluster.events();
     Tasklet.new(async function notice() {
       for await (const event of events) if (event.type === "connected") MSG_BACK.send(task)();
@@ -65,31 +66,31 @@ export class Roster implements Elsewhere {
     MSG_WHO.send(this.#group.elsewhere)();
   }
 
-  async #listen(members: Members): Promise<void> {
+  async #listen(tell: Tell): Promise<void> {
     for await (const msg of Tasklet.receive()) {
-      if (msg.match(MSG_SAID)) members.tell([printable(msg.args[0])]);
-      else if (msg.match(MSG_JOINED)) await this.#meet(msg.args[0], members);
-      else if (msg.match(MSG_GONE)) await this.#part(msg.args[0].name, members);
+      if (msg.match(MSG_SAID)) tell([printable(msg.args[0])]);
+      else if (msg.match(MSG_JOINED)) await this.#meet(msg.args[0], tell);
+      else if (msg.match(MSG_GONE)) await this.#part(msg.args[0].name, tell);
       else if (msg.match(MSG_WHO)) this.#present();
       else if (msg.match(MSG_BACK)) await this.#return();
     }
   }
 
-  async #meet(handle: string, members: Members): Promise<void> {
+  async #meet(handle: string, tell: Tell): Promise<void> {
     const name = this.#nameOf(handle);
     if (!isName(handle) || this.#elsewhere.has(name)) return;
     const remote = await this.#cluster.lookup(name).catch(() => undefined);
     if (remote === undefined) return; // it has gone already, or the cluster has
     this.#elsewhere.set(name, handle);
     this.#cluster.monitor(remote, MSG_GONE);
-    members.tell([`${handle} has joined the chat.`]);
+    tell([`${handle} has joined the chat.`]);
   }
 
-  async #part(name: string, members: Members): Promise<void> {
+  async #part(name: string, tell: Tell): Promise<void> {
     const handle = this.#elsewhere.get(name)!;
     this.#elsewhere.delete(name);
-    members.tell([`${handle} has left the chat.`]);
-    await this.#meet(handle, members); // it may be back already, on another server
+    tell([`${handle} has left the chat.`]);
+    await this.#meet(handle, tell); // it may be back already, on another server
   }
 
   #present(): void {

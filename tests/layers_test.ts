@@ -144,7 +144,7 @@ const OPT_IN: Record<string, string[]> = {
   "lint_names.ts": [],
   "lint_exits.ts": ["lint_names.ts"],
   "lint.ts": ["lint_exits.ts", "lint_names.ts"],
-  "otel.ts": ["@opentelemetry/api", "node:timers", "observe.ts", "tasklet.ts types"],
+  "otel.ts": ["@opentelemetry/api", "message.ts types", "node:timers", "observe.ts", "tasklet.ts types"],
   "lag.ts": ["node:timers", "timer.ts"],
   "account.ts": [
     "node:process",
@@ -174,7 +174,14 @@ const OPT_IN: Record<string, string[]> = {
   "border.ts": ["message.ts types", "text.ts"],
   "presence.ts": [],
   "bus.ts": [],
-  "nats.ts": ["@nats-io/transport-node", "bus.ts types", "node:net types", "text.ts", "timer.ts"],
+  "nats.ts": [
+    "@nats-io/transport-node",
+    "bus.ts types",
+    "node:net types",
+    "report.ts",
+    "text.ts",
+    "timer.ts",
+  ],
   "post.ts": ["border.ts", "bus.ts types", "message.ts", "timer.ts"],
   "names.ts": [
     "border.ts",

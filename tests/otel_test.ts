@@ -159,6 +159,51 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "instrument() Clusters: the link of a span leads to the sender's span on another node",
+  TIME,
+  async () => {
+    await using collector = new Collector();
+    const from = (name: string) => JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href);
+    await run(
+      `
+    const { Cluster } = await import(${from("cluster")});
+    const { MemoryBus } = await import(${from("tests/bus")});
+    using otel = instrument();
+    const bus = new MemoryBus();
+    const join = () => Cluster.over((_, listener) => bus.connect(listener), {
+      messages: [MSG_A, MSG_ASK],
+      tracer: otel.tracer,
+    });
+    const [here, there] = [await join(), await join()];
+    const callee = Tasklet.new(async () => {
+      for await (const msg of Tasklet.receive()) msg.reply(msg.args[0]);
+    }, { name: "callee" })();
+    await there.register("callee", callee);
+    const remote = await here.lookup("callee");
+    const caller = Tasklet.new(async () => {
+      await Tasklet.receiveOne([MSG_A]);
+      await MSG_ASK.call(remote)(1);
+    }, { name: "caller" })();
+    MSG_A.send(caller)();
+    await caller.join();
+    await callee.kill();
+    await Promise.all([here.close(), there.close()]);
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // a period of the exporter
+  `,
+      {
+        OTEL_DENO: "true",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      },
+    );
+    const [asked, ordered] = ["receive MSG_ASK", "receive MSG_A"].map((name) =>
+      collector.spans.find((span) => span.name === name)!
+    );
+    assertEquals(asked!.links?.map(({ spanId }) => spanId), [ordered!.spanId]);
+  },
+);
+
 Deno.test("instrument() Cost: where nothing records, nothing is observed at all", TIME, async () => {
   const lines = await run("using _ = instrument(); console.log(hook.hook === undefined);", {
     OTEL_DENO: "false",

@@ -19,7 +19,8 @@ export async function pack(file: string): Promise<void> {
     for (const path of await publishedFiles()) await copy(path, folder, shims);
     const { name, version, license, exports, unstable, compilerOptions } = config;
     await Deno.writeTextFile(new URL("about.json", folder), JSON.stringify({ version }));
-    const imports = { "@opentelemetry/api": config.imports["@opentelemetry/api"] };
+    const ours = Object.entries(config.imports).filter(([name]) => /^@(opentelemetry|nats-io)\//.test(name));
+    const imports = Object.fromEntries(ours);
     const copied = { name, version, license, exports, imports, unstable, compilerOptions };
     await Deno.writeTextFile(new URL("deno.json", folder), JSON.stringify(copied));
     const command = new Deno.Command(Deno.execPath(), {
