@@ -10,7 +10,7 @@
  *
  * Two more columns tell how far a ratio can be trusted. "busy" is the part of the time for which server and load had their
  * cores: where the load is always busy and the server is not, the load measures itself. "CPU each" is the time of the
- * server's core for one operation, which does not depend on the load's speed.
+ * server's core for one operation, which depends on other programs and on the load's speed far less than the throughput.
  *
  * Every line and byte is checked; if one is lost, or comes twice or otherwise, the exit code is 1.
  *
@@ -78,9 +78,9 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
 async function read(row: Row, { rival }: Contender, server: Child, { seconds }: Plan): Promise<Reading> {
   try {
     return await Tasklet.wait(row.load(server, seconds), { timeout: 1000 * seconds + LONGEST });
-  } catch (cause) {
-    if (cause instanceof TaskletExit) throw cause;
-    throw new Error(`Cannot measure ${rival.name} in row ${row.name}: ${cause}`, { cause });
+  } catch (error) {
+    if (error instanceof TaskletExit) throw error;
+    throw new Error(`Cannot measure ${rival.name} in row ${row.name}: ${error}`, { cause: error });
   }
 }
 
@@ -157,7 +157,7 @@ function lineOf(row: Row, { rival, readings }: Contender, base: Contender): stri
 }
 
 function disturbed(others: number): string {
-  return `Other programs had ${digits(others)} cores meanwhile: only "CPU each" can be trusted.`;
+  return `Other programs had ${digits(others)} cores meanwhile: ratios are rough, those of "CPU each" least.`;
 }
 
 function lostIn(readings: readonly Reading[]): number {
