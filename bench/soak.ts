@@ -199,7 +199,7 @@ if (import.meta.main) {
     talkers: wholeNumber("well-behaved clients", 20, 2, 1000),
     "max-slope": wholeNumber(
       `KiB a minute by which that may grow after the warm-up, in a run of ${SLOPE_FROM} minutes or more`,
-      1024,
+      2048,
       0,
       1_000_000,
     ),
