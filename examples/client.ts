@@ -60,6 +60,7 @@ export class Client {
   readonly #stream: BufferedStream;
   readonly #writer: Tasklet;
   readonly #queue: Queue = { lines: 0, length: 0 };
+  #isDropped = false;
   readonly #backlog: number;
   readonly #log: (line: string) => void;
   #lastWords: string | undefined; // why it has to go
@@ -110,7 +111,8 @@ export class Client {
     this.#queue.lines += lines;
     this.#queue.length += length;
     const isFull = this.#queue.lines >= this.#backlog && this.#stream.writer.stalled > STALLED;
-    if (!isFull && this.#queue.length < LARGEST) return;
+    if (this.#isDropped || (!isFull && this.#queue.length < LARGEST)) return;
+    this.#isDropped = true;
     if (MSG_QUIT.send(this.#task)()) {
       this.#log(`dropped a client that takes nothing: ${this.#queue.lines} lines wait for it`);
     }
