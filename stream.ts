@@ -314,7 +314,7 @@ export class BufferedReader {
     if (!this.#isAdvancing) {
       this.#isAdvancing = true;
       const resume = (): void => this.#advanced((reader) => reader.resume());
-      running.run(undefined, step).then(resume, (error) => this.#advanced((reader) => reader.fail(error)));
+      running.exit(step).then(resume, (error) => this.#advanced((reader) => reader.fail(error)));
     }
     return suspend<void>(
       (resume, fail) => {
@@ -338,7 +338,7 @@ export class BufferedReader {
   async #splitOrRead(): Promise<void> {
     await this.#buffer.split();
     // Nothing between these two lets another reader in, so what was split is still there.
-    if (this.#buffer.mustReadOn) await this.#read();
+    if (this.#buffer.mustReadOn) await running.exit(() => this.#read());
   }
 
   async #read(): Promise<void> {
