@@ -144,25 +144,30 @@ function refuseProto(key: string, value: unknown): unknown {
 
 /** The border of one node: which classes may cross it, by which codec, and how big. */
 export class Border {
-  /** How many bytes may come or go at once. */
-  readonly maxPayload: number;
   readonly #codec: Codec;
   readonly #classes = new Map<string, BorderClass>();
+  #maxPayload: number;
 
   /**
    * Creates a border that lets messages of `classes` across.
    *
+   * @param maxPayload How many bytes may come or go at once.
    * @throws {TypeError} If two of them have the same type.
    */
   constructor(classes: readonly BorderClass[], codec: Codec, maxPayload: number) {
     this.#codec = codec;
-    this.maxPayload = maxPayload;
+    this.#maxPayload = maxPayload;
     for (const each of classes) {
       if (this.#classes.has(each.type)) {
         throw new TypeError(`Cannot tell messages apart: two classes have the type ${each.type}`);
       }
       this.#classes.set(each.type, each);
     }
+  }
+
+  /** Lets no more than so many bytes across, if it has let more. */
+  limit(maxPayload: number): void {
+    this.#maxPayload = Math.min(this.#maxPayload, maxPayload);
   }
 
   /** Whether messages such as this one may cross it. */
@@ -237,8 +242,8 @@ export class Border {
   }
 
   #measure(bytes: Uint8Array): void {
-    if (bytes.length <= this.maxPayload) return;
-    throw new BorderError("oversized", `${bytes.length} bytes are more than the ${this.maxPayload} allowed`);
+    if (bytes.length <= this.#maxPayload) return;
+    throw new BorderError("oversized", `${bytes.length} bytes are more than the ${this.#maxPayload} allowed`);
   }
 }
 

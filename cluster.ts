@@ -62,6 +62,9 @@ export { NameTakenError, type RegisterOptions, type Registration } from "./names
 export type { ClusterStats } from "./post.ts";
 export type { ClusterEvent, Tracer } from "./site.ts";
 
+// For how many milliseconds calls that have come may be answered when the cluster is closed.
+const GRACE = 5000;
+
 /** How a node takes part in a cluster. */
 export interface ClusterOptions<C extends BorderClass> {
   /**
@@ -154,8 +157,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
     timeout: number = Infinity,
   ): Promise<Cluster<InstanceType<C>>> {
     const { heartbeat = 2000, deadAfter = 4 * heartbeat, prefix = "concurrence" } = options;
-    checkMs("join a cluster", "heartbeat", heartbeat);
-    checkMs("join a cluster", "deadAfter", deadAfter);
+    checkTimes(heartbeat, deadAfter);
     const border = new Border(options.messages, options.codec ?? json, options.maxPayload ?? 1024 * 1024);
     const subjects = new Subjects(prefix);
     const owner = Tasklet.current();
@@ -175,13 +177,14 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
       timeout,
       "for the connection to the cluster",
     );
+    border.limit(bus.maxPayload);
     site = running.run(undefined, () => {
       const post = new Post(id, bus, subjects, border);
       return new Site(post, bus, { heartbeat, deadAfter, tracer: options.tracer });
     });
-    const cluster = new Cluster<InstanceType<C>>(site);
-    if (owner !== undefined) onFinish(owner, () => void cluster.close());
-    return cluster;
+    const joined = site;
+    if (owner !== undefined) onFinish(owner, () => void joined.close(GRACE));
+    return new Cluster<InstanceType<C>>(joined);
   }
 
   /** Whether it is connected. */
@@ -276,6 +279,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
     const watcher = Tasklet.current();
     if (watcher === undefined) throw new Error(`Cannot monitor ${remote}: no tasklet is running`);
     const watch = this.#site.names.watch(remote.name, (error) => {
+      end[Symbol.dispose]();
       watcher.inbox.deliverAnyway(running.run(undefined, () => new MSG(remote, error)));
     });
     const end = onFinish(watcher, () => watch[Symbol.dispose]());
@@ -316,7 +320,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    *
    * @param options.grace Milliseconds to wait for those answers at most. @default {5000}
    */
-  async close({ grace = 5000 }: { grace?: number | undefined } = {}): Promise<void> {
+  async close({ grace = GRACE }: { grace?: number | undefined } = {}): Promise<void> {
     checkMs("close the cluster", "grace", grace);
     await waitFor(
       running.run(undefined, () => this.#site.close(grace)),
@@ -457,9 +461,7 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
    * @throws {Error} Without `task`, outside of a tasklet.
    */
   leave(task: AnyTasklet = here("leave", this.name)): boolean {
-    const wasMember = this.#here?.leave(task) ?? false;
-    this.#site.tidy(this.name);
-    return wasMember;
+    return this.#site.leave(this.name, task);
   }
 
   /** The name. */
@@ -482,6 +484,15 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
   #passage(): Passage {
     return this.#site.passage(this.#subject, this.name, "", () => {});
   }
+}
+
+function checkTimes(heartbeat: number, deadAfter: number): void {
+  checkMs("join a cluster", "heartbeat", heartbeat);
+  checkMs("join a cluster", "deadAfter", deadAfter);
+  if (heartbeat >= 1 && deadAfter >= 2 * heartbeat) return;
+  throw new RangeError(
+    `Cannot join a cluster: "heartbeat" must be 1 or more, and "deadAfter" twice as much, got ${heartbeat} and ${deadAfter}`,
+  );
 }
 
 function here(what: string, group: string): Tasklet {

@@ -174,10 +174,14 @@ class NatsBus implements Bus {
   publish(subject: string, payload: Uint8Array, { reply, headers }: PublishOptions = {}): boolean {
     const size = payload.length + subject.length;
     if (!this.#isUp || this.#pending + size > this.#maxPending) return false;
-    if (reply === undefined && headers === undefined) this.#nats.publish(subject, payload);
-    else {
-      const rest = { ...(reply && { reply }), ...(headers && { headers: headersOf(headers) }) };
-      this.#nats.publish(subject, payload, rest);
+    try {
+      if (reply === undefined && headers === undefined) this.#nats.publish(subject, payload);
+      else {
+        const rest = { ...(reply && { reply }), ...(headers && { headers: headersOf(headers) }) };
+        this.#nats.publish(subject, payload, rest);
+      }
+    } catch {
+      return false; // with its headers it is too big for this server, or the connection is being closed
     }
     this.#pending += size;
     if (this.#pending > this.#maxPending / 4) this.#confirm();

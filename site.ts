@@ -61,6 +61,8 @@ interface LocalMembers {
   readonly group: Group;
   /** Ends the subscription. */
   readonly end: () => void;
+  /** What ends the watch for the end of each. */
+  readonly watches: Map<AnyTasklet, Disposable>;
 }
 
 /** What stands behind a {@linkcode Cluster}: it puts the parts of a node together, and keeps time. */
@@ -171,19 +173,28 @@ export class Site {
     if (entry === undefined) {
       const group = new Group(name);
       const end = this.bus.subscribe(subject, (delivery) => this.#serve(group, delivery, true));
-      this.groups.set(name, entry = { group, end });
+      this.groups.set(name, entry = { group, end, watches: new Map() });
     }
     const hasJoined = entry.group.join(task as Tasklet);
-    if (hasJoined) onFinish(task, () => this.tidy(name));
-    else this.tidy(name);
+    if (hasJoined) entry.watches.set(task, onFinish(task, () => this.leave(name, task)));
+    else this.#tidy(name, entry);
     return hasJoined;
   }
 
-  /** Ends the subscription of a group that has no members here any more. */
-  tidy(name: string): void {
+  leave(name: string, task: AnyTasklet): boolean {
     const entry = this.groups.get(name);
-    if (entry === undefined || entry.group.size > 0) return;
-    entry.end();
+    if (entry === undefined) return false;
+    const wasMember = entry.group.leave(task);
+    entry.watches.get(task)?.[Symbol.dispose]();
+    entry.watches.delete(task);
+    this.#tidy(name, entry);
+    return wasMember;
+  }
+
+  // Ends the subscription of a group that has no members here any more.
+  #tidy(name: string, { group, end }: LocalMembers): void {
+    if (group.size > 0) return;
+    end();
     this.groups.delete(name);
   }
 

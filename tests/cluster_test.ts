@@ -156,6 +156,8 @@ test("Cluster.over() rejects with what the bus does, and with TimeoutError if it
 test("Cluster.over() refuses options that make no sense", async () => {
   const wrong: Partial<ClusterOptions<typeof MSG_TEXT>>[] = [
     { heartbeat: -1 },
+    { heartbeat: 0 },
+    { heartbeat: 100, deadAfter: 199 },
     { deadAfter: NaN },
     { prefix: "" },
     { messages: [MSG_TEXT, MSG_TEXT] },

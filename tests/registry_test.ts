@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TextLineStream } from "@std/streams";
 import config from "../deno.json" with { type: "json" };
+import { requires } from "./harness.ts";
+import { NatsServer } from "./nats_server.ts";
 import { publishedFiles, ROOT, serveRegistry } from "./registry.ts";
 import { CHATTER, DIRECTORY, ECHO } from "./servers.ts";
 import { wire } from "./wire.ts";
@@ -124,6 +126,27 @@ Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NA
   assertEquals(registry.missing, []);
   assertEquals(await elsewhere.files(), []);
 });
+
+Deno.test(
+  "chat --cluster runs from an empty folder, too",
+  { ...TIME, ...requires("nats-server") },
+  async () => {
+    await using nats = await NatsServer.start();
+    await using registry = await serveRegistry();
+    await using elsewhere = await Elsewhere.open(registry.url);
+    const allow = `--allow-net=localhost:0,127.0.0.1:${nats.port}`;
+    const flags = ["--port", "0", "--cluster", nats.url];
+    const child = elsewhere.deno("run", "--quiet", "--no-prompt", allow, `jsr:${config.name}/chat`, ...flags);
+    const lines = child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())
+      .getReader();
+    const reported = new Response(child.stderr).text();
+    const first = (await lines.read()).value ?? "nothing";
+    child.kill("SIGTERM");
+    while (!(await lines.read()).done);
+    assertMatch(first, PROGRAMS.chat!.prints);
+    assertEquals([(await child.status).code, await reported], [143, ""]);
+  },
+);
 
 Deno.test("Whoever has only the README is served from an empty folder", TIME, async (test) => {
   await using registry = await serveRegistry();
