@@ -20,7 +20,7 @@ import {
 } from "./message.ts";
 import { cycleOf } from "./suspend.ts";
 import { checkMs } from "./timer.ts";
-import { onAbort, ready, Wait, type Waiter } from "./wait.ts";
+import { onAbort, onTurn, ready, Wait, type Waiter } from "./wait.ts";
 
 type Classes = readonly MessageConstructor[] | undefined;
 
@@ -133,6 +133,12 @@ export class Inbox {
   receive(classes: Classes, timeout: number = Infinity): AsyncIterableIterator<AnyMessage> {
     checkMs("receive", "timeout", timeout);
     return new Reception(this.#owner, this, classes, timeout);
+  }
+
+  /** Goes through messages as they come, a turn at a time. */
+  batches(timeout: number = Infinity): AsyncIterableIterator<AnyMessage[]> {
+    checkMs("receive", "timeout", timeout);
+    return new BatchReception(this.#owner, this, timeout);
   }
 
   /** Goes through what is queued now. */
@@ -415,6 +421,68 @@ class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements Async
   }
 
   return(): Promise<IteratorResult<AnyMessage>> {
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/** A loop over batches, and its wait for the next one: until there is a message, then until the end of the turn. */
+class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
+  implements AsyncIterableIterator<AnyMessage[]> {
+  readonly #timeout: number;
+  #last: AnyMessage[] = []; // the batch that the loop is busy with
+  #isDue = false; // what there is at the end of the turn is the next one
+  readonly #endOfTurn = (): void => this.#takeAll();
+
+  constructor(owner: Waiter, inbox: Inbox, timeout: number) {
+    super(owner, inbox, undefined);
+    this.#timeout = timeout;
+  }
+
+  // What is there already is not too late.
+  override get shielded(): boolean {
+    return this.inbox.length > 0;
+  }
+
+  next(): Promise<IteratorResult<AnyMessage[]>> {
+    for (const message of this.#last) this.inbox.forget(message);
+    this.#last = [];
+    // Whoever asks twice at once has two loops, in effect.
+    const wait = this.open ? new BatchReception(this.owner!, this.inbox, this.#timeout) : this;
+    const promise = this.inbox.wait(wait, this.inbox.length > 0 ? Infinity : this.#timeout);
+    if (wait.open && this.inbox.length > 0) wait.#becomeDue();
+    return promise;
+  }
+
+  #becomeDue(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    onTurn(this.#endOfTurn, this.owner);
+  }
+
+  #takeAll(): void {
+    this.#isDue = false;
+    if (!this.open || this.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
+    for (let n = this.inbox.length; n > 0; n--) this.#last.push(this.inbox.take(undefined)!);
+    this.resumeInTurn({ done: false, value: this.#last });
+  }
+
+  // Takes nothing before the end of the turn: until then it is queued, and lost by no kill.
+  override takes(): boolean {
+    this.#becomeDue();
+    return false;
+  }
+
+  override hand(): void {}
+
+  protected override timeUp(timeout: number): void {
+    if (!this.shielded) super.timeUp(timeout);
+  }
+
+  return(): Promise<IteratorResult<AnyMessage[]>> {
     return Promise.resolve({ done: true, value: undefined });
   }
 

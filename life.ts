@@ -91,7 +91,7 @@ type Phase = "ready" | "body" | "children" | "done" | "failed" | "killed";
 const GRACE = 5000;
 
 let created = 0;
-let starting: Life[] = [];
+const settled = Promise.resolve();
 const STARTS = {}; // the line of those that start, under an order of wake-ups
 let bodies = 0; // that run and are not abandoned
 let isAdopting = false;
@@ -193,7 +193,6 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   #asked = false; // somebody wants to know how it ended
   #askers = 0; // ... and has not begun to join
-  #joiners: Set<EndWait> | undefined;
   #monitors: Set<Monitor> | undefined; // of others, on this one
   #watching: Set<Monitor> | undefined; // of this one, on others
   #onSignal: Disposable | undefined;
@@ -204,6 +203,12 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
    * @ignore
    */
   waits: Wait | undefined;
+  /**
+   * Kept by the waits for its end alone.
+   *
+   * @ignore
+   */
+  endWaits: EndWait | undefined;
   /**
    * Kept by the deadlines alone.
    *
@@ -342,7 +347,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
         throw new JoinError(this, `Cannot join ${this}: it waits for the joiner: ${cycle}`);
       });
     }
-    const wait = new JoinWait<R>(caller, this, this.#joiners ??= new Set());
+    const wait = new JoinWait<R>(caller, this);
     wait.begin(timeout);
     return wait.promise;
   }
@@ -374,7 +379,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     // exit at its next wait point.
     return new LazyWait(() => {
       if (this.#released) return pass(() => {});
-      const wait = new EndWait<void>(caller, this, this.#joiners ??= new Set());
+      const wait = new EndWait<void>(caller, this);
       if (wait.begin() && caller !== undefined && caller.#isBelow(this)) wait.abort(caller.#exit);
       return wait.promise;
     });
@@ -407,7 +412,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
         this.#killTree(GRACE, new TaskletExit(`${this} was killed`, { cause: error }));
       }
       if (!this.#released) {
-        const wait = new EndWait(current(), this, this.#joiners ??= new Set(), true);
+        const wait = new EndWait(current(), this, true);
         wait.begin();
         await wait.promise;
       }
@@ -528,13 +533,18 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (hook !== undefined) hook.started(this);
     let result: unknown;
     try {
-      result = running.run(this, body);
+      result = body();
     } catch (error) {
       return this.#bodyThrew(error);
     }
-    if (!isThenable(result)) return this.#bodyReturned(result);
-    Promise.resolve(result).then((value) => this.#bodyReturned(value), (error) => this.#bodyThrew(error));
+    if (isThenable(result)) Promise.resolve(result).then(Life.#returned, Life.#threw);
+    else this.#bodyReturned(result);
   }
+
+  // One of each for all, called in the name of the tasklet: closures of its own would cost each tasklet their memory.
+  static readonly #begun = (): void => current()!.#begin();
+  static readonly #returned = (result: unknown): void => current()!.#bodyReturned(result);
+  static readonly #threw = (error: unknown): void => current()!.#bodyThrew(error);
 
   #bodyReturned(result: unknown): void {
     this.#result = result as R;
@@ -556,14 +566,16 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
     this.inbox.giveUp({ deferred: false, cause: this.#end });
-    if (!this.#exitedWell) {
-      const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
-      const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd - now());
-      for (const child of this.children.reverse()) {
-        if (child.#exit === undefined) child.#killTree(grace, exit);
-      }
-    }
+    if (!this.#exitedWell && this.#youngest !== undefined) this.#killChildren();
     this.#finishIfAlone();
+  }
+
+  #killChildren(): void {
+    const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
+    const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd - now());
+    for (const child of this.children.reverse()) {
+      if (child.#exit === undefined) child.#killTree(grace, exit);
+    }
   }
 
   #finishIfAlone(): void {
@@ -584,15 +596,20 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#release();
     this.#unlink();
     roots.delete(this);
-    for (const child of this.children) { // abandoned, and not ended yet: they stay in the tree
+    if (this.#youngest !== undefined) this.#leaveChildren(parent);
+    if (hook !== undefined) hook.finished(this, this.#end);
+    if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
+    nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
+  }
+
+  // They were abandoned and have not ended yet: they stay in the tree.
+  #leaveChildren(parent: Life | undefined): void {
+    for (const child of this.children) {
       child.#unlink();
       child.#parent = undefined;
       if (parent !== undefined) child.#link(parent);
       else roots.add(child);
     }
-    if (hook !== undefined) hook.finished(this, this.#end);
-    if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
-    nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
   }
 
   // From here on nobody waits for it. Happens once, at its end or when it is abandoned.
@@ -605,17 +622,10 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     daemons.delete(this);
     this.#asked = this.#askers > 0;
     this.inbox.giveUp({ deferred: true, cause: this.#end });
-    for (const monitor of this.#watching ?? []) Life.#unwatch(monitor);
-    for (const monitor of this.#monitors ?? []) {
-      Life.#unwatch(monitor);
-      if (monitor.tell(this.#end) === true) this.#asked = true;
-    }
-    for (const wait of [...this.#joiners ?? []]) {
-      if (wait.wantsResult) this.#asked = true;
-      if (wait.wantsResult && !this.#exitedWell) wait.fail(this.#joinError());
-      else wait.resume(wait.wantsResult ? this.#result : undefined);
-    }
-    this.#joiners = this.#monitors = this.#watching = undefined;
+    if (this.#watching !== undefined) { for (const monitor of this.#watching) Life.#unwatch(monitor); }
+    if (this.#monitors !== undefined) this.#tellMonitors(this.#monitors);
+    this.#watching = this.#monitors = undefined;
+    if (this.endWaits !== undefined) this.#tellJoiners(this.endWaits);
     if (this.#parent !== undefined) {
       this.#parent.#unfinished--;
       // The error of a scope goes to whoever called it, who may catch it.
@@ -623,6 +633,23 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
         this.#asked = true;
         this.#parent.#fail(this.#failure.error);
       }
+    }
+  }
+
+  #tellMonitors(monitors: Set<Monitor>): void {
+    for (const monitor of monitors) {
+      Life.#unwatch(monitor);
+      if (monitor.tell(this.#end) === true) this.#asked = true;
+    }
+  }
+
+  #tellJoiners(newest: EndWait): void {
+    const waits: EndWait[] = [];
+    for (let wait: EndWait | undefined = newest; wait !== undefined; wait = wait.earlier) waits.push(wait);
+    for (const wait of waits.reverse()) {
+      if (wait.wantsResult) this.#asked = true;
+      if (wait.wantsResult && !this.#exitedWell) wait.fail(this.#joinError());
+      else wait.resume(wait.wantsResult ? this.#result : undefined);
     }
   }
 
@@ -695,15 +722,16 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (!isAdopting) onFloatingRejection(Life.#adopt);
     isAdopting = true;
     task.#body = body;
-    if (isOrdered()) onTurn(() => task.#begin(), STARTS);
-    else if (starting.push(task) === 1) queueMicrotask(Life.#startAll);
+    // In the context of the creator, so that it passes on what else is kept there.
+    running.run(task, isOrdered() ? Life.#startInOrder : Life.#startSoon);
   }
 
-  static #startAll(): void {
-    const list = starting;
-    starting = [];
-    for (const task of list) task.#begin();
-  }
+  static readonly #startSoon = (): void => void settled.then(Life.#begun);
+  static readonly #startInOrder = (): void => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    void promise.then(Life.#begun);
+    onTurn(resolve, STARTS);
+  };
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
     const task = current();

@@ -10,8 +10,9 @@
  */
 import { TextLineStream } from "@std/streams/text-line-stream";
 
-const SMALLEST_ROOM = 4096; // what an idle connection holds
+const SMALLEST_ROOM = 1024; // what an idle connection holds
 const LARGEST_ROOM = 65_536; // what a busy one reads at once
+const STEP = 8; // from one to the other there are two
 const LF = 10;
 const CR = 13;
 
@@ -88,15 +89,16 @@ export class LineBuffer {
     return this.#lines.length === 0 && !this.#isTooLong && !this.#hasEnded;
   }
 
-  /** Where the next bytes are to be written; tell how many with {@linkcode LineBuffer.filled}. */
-  room(): Uint8Array<ArrayBuffer> {
+  /** Where the next bytes are to be written, `least` or more; tell how many with {@linkcode LineBuffer.filled}. */
+  room(least = 0): Uint8Array<ArrayBuffer> {
     if (this.length === 0) {
       this.#start = this.#end = this.#searched = 0;
-      if (this.#bytes.length !== this.#room) this.#bytes = new Uint8Array(this.#room);
+      const size = Math.max(this.#room, least);
+      if (this.#bytes.length !== size) this.#bytes = new Uint8Array(size);
     } else if (this.#end === this.#bytes.length) {
       this.#move(this.#start > this.#end / 2 ? this.#bytes.length : 2 * this.#bytes.length);
     }
-    return this.#bytes.subarray(this.#end);
+    return this.#end === 0 ? this.#bytes : this.#bytes.subarray(this.#end);
   }
 
   #move(size: number): void {
@@ -112,8 +114,8 @@ export class LineBuffer {
   filled(n: number): void {
     const isFull = this.#end + n === this.#bytes.length;
     this.#end += n;
-    if (isFull) this.#room = Math.min(2 * this.#room, LARGEST_ROOM);
-    else if (n < this.#room / 4) this.#room = SMALLEST_ROOM;
+    if (isFull) this.#room = Math.min(STEP * this.#room, LARGEST_ROOM);
+    else if (n < this.#room / STEP) this.#room = Math.max(this.#room / STEP, SMALLEST_ROOM);
   }
 
   /** Tells that nothing more will come. */

@@ -46,7 +46,7 @@ const CLASSES: Readonly<Record<string, Members>> = {
 const PROPERTIES: Readonly<Record<string, string>> = { reader: "BufferedReader", writer: "BufferedWriter" };
 // ... and methods, when they are awaited.
 const AWAITED = ["join", "kill", "receive", "receiveOne", ...CLASSES.BufferedReader!.wait, "flush"];
-const ITERATED = ["receive", "readLines"];
+const ITERATED = ["batches", "readLines", "receive"];
 
 /** What one file says about the names in it. */
 export class Names {

@@ -280,36 +280,42 @@ export class Server implements AsyncDisposable {
  * - **Closing**: harmless twice. Reads and writes under way end with an error.
  */
 export class Socket implements ByteStream, Disposable {
-  /** Where the peer is. */
-  readonly remoteAddress: Address;
-  /** Where this end is. */
-  readonly localAddress: Address;
-  /** Resolves when this end has been closed. */
-  readonly closed: Promise<void>;
   readonly #connection: Connection;
   /** Whether the peer may be outside of this program. @ignore */
   readonly isOutside: boolean;
   readonly #idleTimeout: number;
-  readonly #resolveClosed: () => void;
   #lastByteAt = 0;
   #reading: Reading | undefined;
   #kept: Uint8Array | undefined; // read for somebody who had gone
   #failure: { readonly error: unknown } | undefined; // of a read for somebody who had gone
   #writing: Promise<void> | undefined; // what was written last, and is not sent yet
   #isClosed = false;
+  #closing: PromiseWithResolvers<void> | undefined; // if somebody wants to know of it
 
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
   constructor(connection: Connection, idleTimeout: number = Infinity) {
     this.#connection = connection;
     this.isOutside = !connection.isInside;
     this.#idleTimeout = idleTimeout;
-    this.remoteAddress = addressOf(connection.remoteAddr);
-    this.localAddress = addressOf(connection.localAddr);
     if (idleTimeout !== Infinity) this.#lastByteAt = now();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.closed = promise;
-    this.#resolveClosed = resolve;
     setNoDelay(connection);
+  }
+
+  /** Where the peer is. */
+  get remoteAddress(): Address {
+    return addressOf(this.#connection.remoteAddr);
+  }
+
+  /** Where this end is. */
+  get localAddress(): Address {
+    return addressOf(this.#connection.localAddr);
+  }
+
+  /** Resolves when this end has been closed. */
+  get closed(): Promise<void> {
+    this.#closing ??= Promise.withResolvers();
+    if (this.#isClosed) this.#closing.resolve();
+    return this.#closing.promise;
   }
 
   /**
@@ -465,7 +471,7 @@ export class Socket implements ByteStream, Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     close(this.#connection);
-    this.#resolveClosed();
+    this.#closing?.resolve();
   }
 
   /** The same as {@linkcode Socket.close}. */
@@ -492,7 +498,8 @@ export function systemError(name: SystemErrorName, message: string, options?: Er
 
 // Empty where there is none: at a unix socket, all peers are of this machine.
 function hostOf(socket: Socket): string {
-  return "path" in socket.remoteAddress ? "" : socket.remoteAddress.hostname ?? "";
+  const { remoteAddress: address } = socket;
+  return "path" in address ? "" : address.hostname ?? "";
 }
 
 /**

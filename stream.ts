@@ -187,6 +187,8 @@ export class BufferedStream implements AsyncDisposable {
   }
 }
 
+const NOTHING = new Uint8Array(0);
+
 /** The reading side of a {@linkcode BufferedStream}. Lines and bytes may be read in turn, by one tasklet at a time. */
 export class BufferedReader {
   readonly #socket: ByteStream;
@@ -195,8 +197,9 @@ export class BufferedReader {
   readonly #answers: BufferedWriter | undefined;
   readonly #pace: Pace | undefined;
   #failure: { readonly error: unknown } | undefined;
-  #isAdvancing = false; // a step of reading on is under way
-  #readers = new Set<Waiting>(); // who wait for it
+  #first: ReadWait | undefined; // who waits longest; then down the line by `behind`
+  #isAdvancing = false; // bytes are being split, or read into #room
+  #room: Uint8Array = NOTHING;
 
   /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
   constructor(
@@ -220,19 +223,14 @@ export class BufferedReader {
    */
   readLine(): Promise<string | null> {
     if (this.#pace !== undefined) return this.#readLineAtPace(this.#pace);
-    return this.#buffer.mustSplit ? this.#readLineSlowly() : pass(() => this.#buffer.takeLine()!);
-  }
-
-  async #readLineSlowly(): Promise<string | null> {
-    while (this.#buffer.mustSplit) await this.#advance(() => this.#splitOrRead());
-    return await pass(() => this.#buffer.takeLine()!);
+    return this.#take(LINE, this.#takeLine);
   }
 
   // Nothing is taken before its time, so a kill meanwhile loses nothing.
   async #readLineAtPace(pace: Pace): Promise<string | null> {
     const delay = pace.delay(now());
     if (delay > 0) await sleep(delay);
-    const line = await this.#readLineSlowly();
+    const line = await this.#take(LINE, this.#takeLine);
     if (line !== null) pace.count(now());
     return line;
   }
@@ -240,13 +238,9 @@ export class BufferedReader {
   /** Reads lines until the end; `break` leaves the rest for later. */
   readLines(): AsyncIterableIterator<string> {
     // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+    const takeResult = () => resultOf(this.#takeLine());
     const iterator: AsyncIterableIterator<string> = {
-      next: () => {
-        if (this.#pace === undefined && !this.#buffer.mustSplit) {
-          return pass(() => resultOf(this.#buffer.takeLine()!));
-        }
-        return this.readLine().then(resultOf);
-      },
+      next: () => this.#pace === undefined ? this.#take(LINE, takeResult) : this.readLine().then(resultOf),
       return: () => Promise.resolve({ done: true, value: undefined }),
       [Symbol.asyncIterator]: () => iterator,
     };
@@ -274,10 +268,9 @@ export class BufferedReader {
    * @param max How many bytes at most. @default {65536}
    * @returns A copy; `null` at the end.
    */
-  async readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
+  readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
     checkCount("max", max, 1);
-    await this.#readUpTo(1);
-    return await pass(() => this.#buffer.length === 0 ? null : this.#buffer.takeBytes(max));
+    return this.#take(1, () => this.#buffer.length === 0 ? null : this.#buffer.takeBytes(max));
   }
 
   /**
@@ -285,10 +278,9 @@ export class BufferedReader {
    *
    * @returns A copy; `null` if the end has come before.
    */
-  async readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
     checkCount("n", n, 0);
-    await this.#readUpTo(n);
-    return await pass(() => this.#buffer.length === 0 && n > 0 ? null : this.#buffer.takeBytes(n));
+    return this.#take(n, () => this.#buffer.length === 0 && n > 0 ? null : this.#buffer.takeBytes(n));
   }
 
   /**
@@ -296,77 +288,158 @@ export class BufferedReader {
    *
    * @throws {UnexpectedEndError} If the end comes before; what has come stays unread.
    */
-  async readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
+  readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
     checkCount("n", n, 0);
-    await this.#readUpTo(n);
-    return await pass(() => {
+    return this.#take(n, () => {
       if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
       throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
     });
   }
 
-  async #readUpTo(n: number): Promise<void> {
-    while (this.#buffer.length < n && !this.#buffer.hasEnded) await this.#advance(() => this.#read());
-  }
+  // A property, so that a line costs no closure.
+  readonly #takeLine = (): string | null => this.#buffer.takeLine()!;
 
-  // Goes on with the step under way, or begins one. Outside of any tasklet, because it outlives who waits for it.
-  #advance(step: () => Promise<void>): Promise<void> {
-    if (!this.#isAdvancing) {
-      this.#isAdvancing = true;
-      const resume = (): void => this.#advanced((reader) => reader.resume());
-      running.exit(step).then(resume, (error) => this.#advanced((reader) => reader.fail(error)));
+  // Waits until so many bytes are there, or the end, and takes what is wanted of them.
+  #take<T>(bytes: number | typeof LINE, take: () => T): Promise<T> {
+    if (this.#isThere(bytes)) return pass(take);
+    const wait = new ReadWait<T>(bytes, take, this.#socket.isOutside ?? false, this.#leave);
+    if (wait.begin()) {
+      this.#join(wait as ReadWait);
+      if (!this.#isAdvancing) this.#advance();
     }
-    return suspend<void>(
-      (resume, fail) => {
-        const reader = { resume, fail };
-        this.#readers.add(reader);
-        return () => void this.#readers.delete(reader);
-      },
-      Infinity,
-      "for bytes from a socket",
-      this.#socket.isOutside,
-    );
+    return wait.promise;
   }
 
-  #advanced(tell: (reader: Waiting) => void): void {
-    const readers = this.#readers;
-    this.#isAdvancing = false;
-    this.#readers = new Set();
-    for (const reader of readers) tell(reader);
+  #isThere(bytes: number | typeof LINE): boolean {
+    if (bytes === LINE) return !this.#buffer.mustSplit;
+    return this.#buffer.length >= bytes || this.#buffer.hasEnded;
   }
 
-  async #splitOrRead(): Promise<void> {
-    await this.#buffer.split();
-    // Nothing between these two lets another reader in, so what was split is still there.
-    if (this.#buffer.mustReadOn) await running.exit(() => this.#read());
+  #join(wait: ReadWait): void {
+    if (this.#first === undefined) return void (this.#first = wait);
+    let last = this.#first;
+    while (last.behind !== undefined) last = last.behind;
+    last.behind = wait;
   }
 
-  async #read(): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
+  readonly #leave = (wait: ReadWait): void => {
+    if (this.#first === wait) {
+      this.#first = wait.behind;
+    } else {
+      let previous = this.#first;
+      while (previous !== undefined && previous.behind !== wait) previous = previous.behind;
+      if (previous !== undefined) previous.behind = wait.behind;
+    }
+    wait.behind = undefined;
+  };
+
+  // Splits or reads on for who waits longest, if anybody does. What it has begun outlives whoever wanted it.
+  #advance(isSplit = false): void {
+    this.#isAdvancing = this.#first !== undefined;
+    if (this.#first === undefined) return;
+    if (this.#first.bytes === LINE && this.#buffer.length > 0 && (!isSplit || this.#buffer.hasEnded)) {
+      this.#buffer.split().then(this.#hasSplit, this.#hasFailed);
+    } else if (this.#failure !== undefined) {
+      this.#hasFailed(this.#failure.error);
+    } else {
+      this.#room = this.#buffer.room(this.#first.bytes === LINE ? 0 : CHUNK);
+      running.exit(this.#read); // in nobody's name
+    }
+  }
+
+  readonly #read = (): void => {
     try {
-      const room = this.#buffer.room();
-      const n = await this.#socket.read(room);
-      if (n === null) this.#buffer.end();
-      else this.#keep(room.subarray(0, n));
+      this.#socket.read(this.#room).then(this.#hasRead, this.#hasFailed);
     } catch (error) {
-      // A peer that was silent for too long may still speak.
-      if (!(error instanceof TimeoutError)) this.#failure = { error };
-      throw error;
+      this.#hasFailed(error); // a socket that throws at once is as gone as one that rejects
     }
-  }
+  };
 
-  #keep(bytes: Uint8Array): void {
-    if (this.#filter === undefined) return this.#buffer.filled(bytes.length);
-    const { length, answers } = this.#filter.filter(bytes);
+  readonly #hasRead = (n: number | null): void => {
+    if (n === null) this.#buffer.end();
+    else this.#keep(n);
+    this.#endWaits();
+    this.#advance();
+  };
+
+  readonly #hasSplit = (): void => {
+    this.#endWaits();
+    this.#advance(true);
+  };
+
+  #keep(n: number): void {
+    if (this.#filter === undefined) return this.#buffer.filled(n);
+    const { length, answers } = this.#filter.filter(this.#room.subarray(0, n));
     this.#buffer.filled(length);
     if (this.#filter.hasEnded) this.#buffer.end();
     if (answers.length > 0) this.#answers!.sendAside(new Uint8Array(answers));
   }
+
+  // Ends the waits of those for whom enough has come.
+  #endWaits(): void {
+    for (let wait = this.#first; wait !== undefined && this.#isThere(wait.bytes); wait = this.#first) {
+      wait.end();
+    }
+  }
+
+  readonly #hasFailed = (error: unknown): void => {
+    // A peer that was silent for too long may still speak.
+    if (!(error instanceof TimeoutError)) this.#failure = { error };
+    this.#isAdvancing = false;
+    for (let wait = this.#first; wait !== undefined; wait = this.#first) wait.fail(error);
+  };
 }
 
-interface Waiting {
-  readonly resume: () => void;
-  readonly fail: (error: unknown) => void;
+// What a reader waits for that is not a number of bytes.
+const LINE = "line";
+// How many bytes are read at once, at least, for who does not want lines.
+const CHUNK = 4096;
+
+/** A wait for what comes in. */
+class ReadWait<T = unknown> extends Wait<T> {
+  /** How many bytes must be there. */
+  readonly bytes: number | typeof LINE;
+  /** The one behind. Kept by the reader alone. */
+  behind: ReadWait | undefined;
+  readonly #take: () => T;
+  readonly #isOutside: boolean;
+  readonly #leave: (wait: ReadWait) => void;
+
+  constructor(
+    bytes: number | typeof LINE,
+    take: () => T,
+    isOutside: boolean,
+    leave: (wait: ReadWait) => void,
+  ) {
+    super(running.getStore() as Waiter | undefined);
+    this.bytes = bytes;
+    this.#take = take;
+    this.#isOutside = isOutside;
+    this.#leave = leave;
+  }
+
+  override get outside(): boolean {
+    return this.#isOutside;
+  }
+
+  override describe(): string {
+    return "for bytes from a socket";
+  }
+
+  /** Ends well, with what has come. */
+  end(): void {
+    let taken: T;
+    try {
+      taken = this.#take();
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.resume(taken);
+  }
+
+  protected override left(): void {
+    this.#leave(this as ReadWait);
+  }
 }
 
 /** A wait until what was queued has been sent. */
@@ -395,17 +468,16 @@ class FlushWait extends Wait<void> {
   }
 }
 
-const NOTHING = new Uint8Array(0);
-
 /** The writing side of a {@linkcode BufferedStream}. */
 export class BufferedWriter {
   readonly #socket: ByteStream;
   readonly #maxBuffered: number;
   readonly #stallTimeout: number;
-  // What is queued: bytes, then text that is not encoded yet. Text is counted as if each character took three bytes,
+  // What is queued: bytes, then texts that are not encoded yet. These are counted as if each character took three bytes,
   // and encoded to know better only when that would be too much.
   #parts: Uint8Array[] = [];
-  #text = "";
+  #texts: string[] = [];
+  #length = 0; // characters in #texts
   #queued = 0; // bytes in #parts
   #left: Uint8Array = NOTHING; // of what is on its way
   #sending = 0; // bytes of it
@@ -435,7 +507,7 @@ export class BufferedWriter {
 
   /** How many bytes wait to be sent, at least: text counts a byte a character until it is on its way. */
   get buffered(): number {
-    return this.#queued + this.#text.length + this.#sending;
+    return this.#queued + this.#length + this.#sending;
   }
 
   /** For how many milliseconds the socket has taken nothing of what is being sent; 0 if nothing is. */
@@ -451,24 +523,31 @@ export class BufferedWriter {
    * @throws {WriteOverflowError} If more than `maxBuffered` bytes would wait.
    */
   write(data: string | Uint8Array): void {
-    if (this.#failure !== undefined) return;
-    const size = typeof data === "string" ? 3 * data.length : data.length;
-    if (this.#sending + this.#queued + 3 * this.#text.length + size > this.#maxBuffered) {
-      this.#encode();
-      if (typeof data === "string") data = encoder.encode(data);
-      if (this.buffered + data.length > this.#maxBuffered) throw new WriteOverflowError(this.#maxBuffered);
-    }
-    if (typeof data === "string") {
-      this.#text += data;
-    } else {
-      this.#encode();
-      this.#add(data);
-    }
+    if (typeof data === "string") this.#writeText(data, "");
+    else this.#writeBytes(data);
   }
 
   /** Queues text and a line end (LF), as {@linkcode BufferedWriter.write}. */
   writeLine(text: string): void {
-    this.write(withEnd(text));
+    this.#writeText(text, "\n");
+  }
+
+  #writeText(text: string, end: string): void {
+    const length = text.length + end.length;
+    if (this.#sending + this.#queued + 3 * (this.#length + length) > this.#maxBuffered) {
+      return this.#writeBytes(encoder.encode(text + end));
+    }
+    if (this.#failure !== undefined) return;
+    this.#texts.push(text);
+    if (end !== "") this.#texts.push(end);
+    this.#length += length;
+  }
+
+  #writeBytes(bytes: Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    this.#encode();
+    if (this.buffered + bytes.length > this.#maxBuffered) throw new WriteOverflowError(this.#maxBuffered);
+    this.#add(bytes);
   }
 
   /**
@@ -519,12 +598,17 @@ export class BufferedWriter {
   };
 
   readonly #sentSome = (n: number): void => {
-    this.#left = this.#left.subarray(n);
+    this.#left = n === this.#left.length ? NOTHING : this.#left.subarray(n);
     this.#sending -= n;
     this.#sent += n;
-    let ended = 0;
-    while (ended < this.#flushes.length && this.#flushes[ended]!.upTo <= this.#sent) ended++;
-    if (ended > 0) { for (const flush of this.#flushes.splice(0, ended)) flush.resume(); }
+    for (
+      let next = this.#flushes[0];
+      next !== undefined && next.upTo <= this.#sent;
+      next = this.#flushes[0]
+    ) {
+      this.#flushes.shift();
+      next.resume();
+    }
     running.exit(this.#sendNext);
   };
 
@@ -534,8 +618,8 @@ export class BufferedWriter {
     for (const flush of this.#flushes.splice(0)) flush.fail(error);
     this.#left = NOTHING;
     this.#parts = [];
-    this.#text = "";
-    this.#queued = this.#sending = 0;
+    this.#texts = [];
+    this.#length = this.#queued = this.#sending = 0;
   };
 
   #writeSome(bytes: Uint8Array): Promise<number> {
@@ -564,9 +648,10 @@ export class BufferedWriter {
   }
 
   #encode(): void {
-    if (this.#text === "") return;
-    this.#add(encode(this.#text));
-    this.#text = "";
+    if (this.#length === 0) return;
+    this.#add(encode(this.#texts, this.#length));
+    this.#texts = [];
+    this.#length = 0;
   }
 
   #add(bytes: Uint8Array): void {
@@ -577,31 +662,26 @@ export class BufferedWriter {
 
 const encoder = new TextEncoder();
 
-// A multicast writes the same text to many streams, one after the other: it is made and encoded once. Strings that are
-// the same object are compared at no cost; long ones are not kept for what may never come.
+// A multicast writes the same texts to many streams, one after the other: they are made and encoded once. Strings that
+// are the same object are compared at no cost; long ones are not kept for what may never come.
 const LONGEST_KEPT = 65_536;
-let line = "";
-let lineWithEnd = "\n";
-let encodedText = "";
-let encodedBytes = new Uint8Array(0);
-
-function withEnd(text: string): string {
-  if (text.length > LONGEST_KEPT) return text + "\n";
-  if (text !== line) {
-    line = text;
-    lineWithEnd = text + "\n";
-  }
-  return lineWithEnd;
-}
+let encodedTexts: readonly string[] = [];
+let encodedBytes = NOTHING;
 
 // The bytes must not be changed, since others may have them, too.
-function encode(text: string): Uint8Array {
-  if (text.length > LONGEST_KEPT) return encoder.encode(text);
-  if (text !== encodedText) {
-    encodedText = text;
-    encodedBytes = encoder.encode(text);
+function encode(texts: readonly string[], length: number): Uint8Array {
+  if (length > LONGEST_KEPT) return encoder.encode(texts.join(""));
+  if (!areEqual(texts, encodedTexts)) {
+    encodedTexts = texts;
+    encodedBytes = encoder.encode(texts.join(""));
   }
   return encodedBytes;
+}
+
+function areEqual(texts: readonly string[], others: readonly string[]): boolean {
+  if (texts.length !== others.length) return false;
+  for (let i = 0; i < texts.length; i++) if (texts[i] !== others[i]) return false;
+  return true;
 }
 
 function resultOf(line: string | null): IteratorResult<string> {

@@ -128,18 +128,26 @@ class SuspendWait<T> extends Wait<T> {
   }
 }
 
+/** Somebody who will come to an end, as those see it who wait for that. */
+export interface Mortal extends Waiter {
+  /** The waits for its end, newest first. Kept by {@linkcode EndWait} alone. */
+  endWaits: EndWait | undefined;
+}
+
 /** A wait for the end of a tasklet, whatever it is. */
 export class EndWait<T = unknown> extends Wait<T> {
   /** Whose end is waited for. */
-  readonly task: Waiter;
-  readonly #others: Set<EndWait>;
+  readonly task: Mortal;
+  /** The wait for the same end that began before this one. */
+  earlier: EndWait | undefined;
+  /** The one that began after it. */
+  later: EndWait | undefined;
   readonly #isShielded: boolean;
 
-  /** Creates a wait that is one of `others` from its beginning to its end. */
-  constructor(owner: Waiter | undefined, task: Waiter, others: Set<EndWait>, isShielded = false) {
+  /** Creates a wait for the end of `task`. */
+  constructor(owner: Waiter | undefined, task: Mortal, isShielded = false) {
     super(owner);
     this.task = task;
-    this.#others = others;
     this.#isShielded = isShielded;
   }
 
@@ -163,12 +171,21 @@ export class EndWait<T = unknown> extends Wait<T> {
   /** Begins to wait. */
   override begin(timeout?: number): boolean {
     const begun = super.begin(timeout);
-    if (begun) this.#others.add(this);
+    if (begun) this.#join();
     return begun;
   }
 
+  #join(): void {
+    this.earlier = this.task.endWaits;
+    if (this.earlier !== undefined) this.earlier.later = this as EndWait;
+    this.task.endWaits = this as EndWait;
+  }
+
   protected override left(): void {
-    this.#others.delete(this);
+    if (this.earlier !== undefined) this.earlier.later = this.later;
+    if (this.later !== undefined) this.later.earlier = this.earlier;
+    else this.task.endWaits = this.earlier;
+    this.earlier = this.later = undefined;
   }
 }
 

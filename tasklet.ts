@@ -131,6 +131,8 @@ export interface Self<in out P extends AnyMessage = AnyMessage> extends Tasklet<
     classes?: readonly C[],
     options?: WaitOptions,
   ): Promise<InstanceType<C>>;
+  /** As {@linkcode Tasklet.batches}, typed. */
+  batches(options?: WaitOptions): AsyncIterableIterator<P[]>;
   /** As {@linkcode Tasklet.pending}, typed. */
   pending(): IterableIterator<P>;
 }
@@ -228,6 +230,21 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
     options: WaitOptions = {},
   ): Promise<InstanceType<C>> {
     return here("receive").inbox.receiveOne(classes, options.timeout) as Promise<InstanceType<C>>;
+  }
+
+  /**
+   * Takes messages in batches, as long as one goes on asking: waits for a message, then for the end of the turn, in which
+   * others may follow, and takes all that have come.
+   *
+   * For those who do better with many at once, such as whoever writes to a socket. Going on to the next batch without
+   * having answered a call of this one fails that call as forgotten. Until a batch is taken, its messages are queued.
+   *
+   * @param options.timeout Milliseconds to wait for the first message at most. @default {Infinity}
+   * @throws {TimeoutError} If no message came in time; nothing is lost.
+   * @throws {Error} Outside of a tasklet.
+   */
+  static batches(options: WaitOptions = {}): AsyncIterableIterator<AnyMessage[]> {
+    return here("receive").inbox.batches(options.timeout);
   }
 
   /**
@@ -531,6 +548,10 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
 
   receiveOne(classes?: readonly MessageConstructor[], options: WaitOptions = {}): Promise<AnyMessage> {
     return this.inbox.receiveOne(classes, options.timeout);
+  }
+
+  batches(options: WaitOptions = {}): AsyncIterableIterator<AnyMessage[]> {
+    return this.inbox.batches(options.timeout);
   }
 
   pending(): IterableIterator<AnyMessage> {

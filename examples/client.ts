@@ -59,6 +59,7 @@ export class Client {
   readonly #task = Tasklet.current()!;
   readonly #stream: BufferedStream;
   readonly #writer: Tasklet;
+  readonly #reader: Tasklet;
   readonly #queue: Queue = { lines: 0, length: 0 };
   #isDropped = false;
   readonly #backlog: number;
@@ -84,7 +85,7 @@ export class Client {
     this.#backlog = backlog;
     this.#log = log;
     this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task, this.#queue);
-    Tasklet.new(() => this.#read(read), { name: "reader" })();
+    this.#reader = Tasklet.new(() => this.#read(read), { name: "reader" })();
   }
 
   /** Sends lines to all of `clients`. */
@@ -131,6 +132,7 @@ export class Client {
 
   /** Sends what is queued, and a farewell, to a client that takes it, then closes. */
   async close(farewell?: string): Promise<void> {
+    await this.#reader.kill();
     await this.#writer.kill(); // it leaves its lines to the stream
     const last = farewell ?? this.#lastWords;
     if (last !== undefined) this.#stream.writer.writeLine(last);
@@ -156,25 +158,22 @@ interface Queue {
 }
 
 async function writeAll(stream: BufferedStream, client: Tasklet, queue: Queue): Promise<void> {
-  const writeQueued = () => {
-    for (const msg of Tasklet.pending()) write(msg);
+  const write = (messages: Iterable<AnyMessage>) => {
+    for (const msg of messages) {
+      if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
+      else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
+    }
     queue.lines = queue.length = 0;
   };
-  const write = (msg: AnyMessage) => {
-    if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
-    else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
-  };
   try {
-    for await (const msg of Tasklet.receive()) {
-      write(msg);
-      await Tasklet.yield(); // what others say in this turn goes along
-      writeQueued();
+    for await (const batch of Tasklet.batches()) { // what others say in the same turn goes along
+      write(batch);
       await stream.writer.flush();
     }
   } catch (error) {
     if (!isDisconnect(error)) throw error;
     MSG_QUIT.send(client)();
   } finally {
-    writeQueued();
+    write(Tasklet.pending());
   }
 }

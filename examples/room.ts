@@ -46,9 +46,9 @@ export class ChatRoom implements AsyncDisposable {
   listen(hear: (lines: readonly string[]) => void): void {
     this.#group.join(
       Tasklet.new(async function room() {
-        for await (const msg of Tasklet.receive([MSG_SAID])) {
-          const batch = [msg, ...Tasklet.pending()].filter((each) => each.match(MSG_SAID));
-          hear(batch.map(({ args: [line] }) => printable(line)));
+        for await (const batch of Tasklet.batches()) {
+          const said = batch.filter((msg) => msg.match(MSG_SAID));
+          hear(said.map(({ args: [line] }) => printable(line)));
         }
       }, { mailbox: { capacity: 100_000 } })(),
     );
