@@ -37,8 +37,8 @@ export type ClusterEvent =
   | { readonly type: "disconnected"; readonly server: string }
   /** It is back. */
   | { readonly type: "connected"; readonly server: string }
-  /** A node is there. */
-  | { readonly type: "up"; readonly node: string }
+  /** A node is there; `isBack` tells that it had been taken for gone. */
+  | { readonly type: "up"; readonly node: string; readonly isBack: boolean }
   /** A node has gone. */
   | { readonly type: "down"; readonly node: string }
   /** A name of this node was lost to another. */
@@ -228,9 +228,10 @@ export class Site {
     if (node === this.post.id) return false;
     const what = this.presence.heard(node, now());
     if (what === "known" || what === "ignored") return false;
-    this.tell({ type: "up", node });
+    const isBack = what === "back";
+    this.tell({ type: "up", node, isBack });
     // It was there all the time, and we were thought dead by it as it was by us.
-    if (what === "back") this.names.assertAll();
+    if (isBack) this.names.assertAll();
     return true;
   }
 

@@ -172,9 +172,14 @@ Deno.test(
     a.program.signal("SIGSTOP");
     assertEquals(await reason(MSG_ASK.call(remote)("id")), "finished");
     await event(down, "down", a.id);
+    // Whoever takes its name meanwhile keeps it, although it never knew that it was away.
+    const registration = await here.register("a", answerer("other"));
     a.program.signal("SIGCONT");
     await event(up, "up", a.id);
-    assertEquals(await eventually(() => MSG_ASK.call(remote)("id")), a.id);
+    const other = await node(server.url);
+    await eventually(async () => assertEquals(await MSG_ASK.call((await other.lookup("a"))!)("id"), "other"));
+    assertEquals(registration.state, "held");
+    await other.close();
   },
 );
 
@@ -319,6 +324,32 @@ Deno.test(
     await Deno.remove(folder, { recursive: true });
   },
 );
+
+Deno.test("Cluster: a name that was registered can be reached at once, from any node", OPTIONS, async () => {
+  await using server = await NatsServer.start();
+  await using a = await node(server.url);
+  await using b = await node(server.url);
+  const task = answerer("a");
+  for (let i = 0; i < 50; i++) {
+    await a.register(`x${i}`, task);
+    assertEquals((await b.lookup(`x${i}`))?.node, a.node);
+  }
+});
+
+Deno.test("Cluster: a message is refused that is too big for NATS, by whatever server", OPTIONS, async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/nats.conf`, "max_payload: 4096\n");
+  await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+  await using a = await node(server.url);
+  await using b = await node(server.url);
+  await b.register("x", answerer("b"));
+  const remote = (await a.lookup("x"))!;
+  assertEquals(MSG_LINE.send(remote)("x".repeat(4096)), false);
+  const error = await assertRejects(() => MSG_ASK.call(remote)("x".repeat(4096) as "id"), CallError);
+  assertEquals(error.message, "Cannot call MSG_ASK: 4127 bytes are more than the 4096 allowed");
+  assertEquals(await MSG_ASK.call(remote)("id"), "b"); // and the connection lives on
+  await Deno.remove(folder, { recursive: true });
+});
 
 Deno.test("Cluster: what NATS does not permit is told as an event", OPTIONS, async () => {
   const folder = await Deno.makeTempDir();

@@ -224,6 +224,34 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "NATS: the bus tries for ever, however often it is refused, and whatever the reason",
+  NATS,
+  async () => {
+    const right = ["--auth", "right"];
+    await using server = await NatsServer.start({ args: right });
+    const log = new Log();
+    const a = await nats(server, { token: "right" }, {
+      ...ignored,
+      down: () => log.add("down"),
+      up: () => log.add("up"),
+      error: (error) => log.add(error.name),
+    });
+    await server.kill();
+    {
+      using listener = Deno.listen({ hostname: "127.0.0.1", port: server.port });
+      for (let i = 0; i < 12; i++) (await listener.accept()).close();
+    }
+    await server.restart(["--auth", "other"]);
+    const refusals = await log.until(6);
+    assertEquals(new Set(refusals.slice(1)), new Set(["AuthorizationError"]));
+    await server.restart(right);
+    while (log.lines.at(-1) !== "up") await log.until(log.lines.length + 1);
+    assert(a.isUp);
+    await a.close();
+  },
+);
+
 Deno.test("NATS: flush rejects when the connection is lost, and close does not hang", NATS, async () => {
   await using server = await NatsServer.start();
   const down = Promise.withResolvers<void>();
