@@ -1,12 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { Cluster } from "../cluster.ts";
+import type { Cluster } from "../cluster.ts";
 import { MSG_SAID } from "../examples/room.ts";
 import { MSG_JOINED, MSG_WHO, type Ours, Roster } from "../examples/roster.ts";
 import { Tasklet } from "../tasklet.ts";
-import { virtualTime } from "../testing.ts";
 import { type Line, MemoryBus } from "./bus.ts";
-
-const HEARTBEAT = 100;
+import { HEARTBEAT, join, virtually } from "./nodes.ts";
 
 /** A server of a chat, without clients: its members are tasklets. */
 class Server {
@@ -27,13 +25,8 @@ class Server {
   }
 
   static async open(bus: MemoryBus): Promise<Server> {
-    let line: Line | undefined;
-    const messages = [MSG_SAID, MSG_JOINED, MSG_WHO];
-    const cluster = await Cluster.over(async (_, listener) => line = await bus.connect(listener), {
-      messages,
-      heartbeat: HEARTBEAT,
-    });
-    return new Server(cluster, line!);
+    const { cluster, line } = await join(bus, { messages: [MSG_SAID, MSG_JOINED, MSG_WHO] });
+    return new Server(cluster, line);
   }
 
   /** Whether somebody could log in. */
@@ -63,18 +56,14 @@ class Server {
 
 /** Runs a test with so many servers, in virtual time. */
 function test(name: string, count: number, body: (...servers: Server[]) => Promise<void>): void {
-  Deno.test(name, { timeout: 20_000 }, async () => {
-    await using _time = virtualTime();
-    const task = Tasklet.new(async () => {
+  Deno.test(name, { timeout: 20_000 }, () =>
+    virtually(async () => {
       const bus = new MemoryBus();
       const servers: Server[] = [];
       while (servers.length < count) servers.push(await Server.open(bus));
       await body(...servers);
       for (const { cluster } of servers) await cluster.close();
-      for (const child of Tasklet.current()!.children) await child.kill();
-    })();
-    await task.join();
-  });
+    }));
 }
 
 const joined = (handle: string) => `${handle} has joined the chat.`;
