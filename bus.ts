@@ -8,7 +8,7 @@
 
 /**
  * A bus as one node sees it. A node never gets what it has published itself, unless as one of those who share a subject.
- * What it calls runs in nobody's name: no tasklet is running.
+ * What it calls runs in nobody's name, no tasklet is running, and never within a call of the bus.
  */
 export interface Bus {
   /** Whether it is connected. */

@@ -16,6 +16,9 @@ export interface PresenceOptions {
   readonly most?: number | undefined;
 }
 
+/** What a sign of life means: the node was not known; it had gone in silence; it was known; there is no room for it. */
+export type Sign = "new" | "back" | "known" | "ignored";
+
 /** What a look at the time has shown. */
 export interface Silence {
   /** Nodes that should have been heard by now. */
@@ -52,7 +55,7 @@ export class Presence {
   }
 
   /** Takes a sign of life: what it means. */
-  heard(node: string, now: number): "new" | "back" | "known" | "ignored" {
+  heard(node: string, now: number): Sign {
     const isKnown = this.#heardAt.has(node);
     if (!isKnown && this.#heardAt.size >= this.#most) return "ignored";
     this.#heardAt.set(node, now);

@@ -6,6 +6,7 @@
  * @module
  */
 import { running } from "../context.ts";
+import { report } from "../report.ts";
 import { printable } from "../text.ts";
 import type { Bus, BusListener, Delivery, PublishOptions } from "../bus.ts";
 
@@ -174,7 +175,7 @@ function attempt(f: () => void): void {
   try {
     f();
   } catch (error) {
-    console.error("A message could not be handled:", error);
+    report("A message could not be handled:", error);
   }
 }
 

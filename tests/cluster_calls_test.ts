@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Cluster } from "../cluster.ts";
 import { CallError, Message } from "../message.ts";
+import { useReporter } from "../report.ts";
 import { type Self, Tasklet, TimeoutError } from "../tasklet.ts";
 import { now } from "../timer.ts";
-import { type Any, failure, HEARTBEAT, MSG_DO, MSG_SUM, MSG_TEXT, servant, test } from "./nodes.ts";
+import { type Any, failure, HEARTBEAT, MSG_DO, MSG_SUM, MSG_TEXT, payload, servant, test } from "./nodes.ts";
 
 /* ------------------------------------------------ sending ------------------------------------------------ */
 
@@ -269,6 +270,28 @@ test(
   },
 );
 
+test(
+  "Calls that nobody answers do not pile up without a bound: what is more is refused",
+  1,
+  async ([a], bus) => {
+    await a.cluster.register("x", servant());
+    const stranger = await bus.connect();
+    const call = (count: number, reply: string) => {
+      for (let i = 0; i < count; i++) {
+        stranger.publish("concurrence.name.x", payload(["MSG_DO", ["defer"]]), { reply: `${reply}.${i}` });
+      }
+      return stranger.flush();
+    };
+    const answers: string[] = [];
+    stranger.subscribe("answers.*", (delivery) => answers.push(new TextDecoder().decode(delivery.payload)));
+    await call(100_000, "nowhere");
+    await call(2, "answers");
+    await stranger.flush();
+    const refused = `["none","refused","too many calls are open there","${a.cluster.node}"]`;
+    assertEquals([answers, a.cluster.stats.refused], [[refused, refused], 2]);
+  },
+);
+
 /* ----------------------------------------------- deadlocks ----------------------------------------------- */
 
 /** A tasklet that, when told, calls the next of the names it is given with the rest of them, and replies with that. */
@@ -376,3 +399,26 @@ test("MSG.call(): no deadlock where the callee waits for something else, too", 2
   await callee.join();
   assertEquals(errors, ["finished"]); // as its callee has, and not because of a deadlock
 });
+
+test(
+  "MSG.call(): a question after a call that has grown too big to be passed on is dropped",
+  2,
+  async ([a, b], bus) => {
+    const callee = link(b.cluster, "x");
+    await b.cluster.register("x", callee);
+    await a.cluster.register("sink", servant());
+    const call = MSG_DO.call((await a.cluster.lookup("x"))!)("sink defer");
+    call.catch(() => {});
+    await Tasklet.sleep(2.5 * HEARTBEAT);
+    const probes = a.line.published.map(([, text]) => JSON.parse(text)).filter(([kind]) => kind === "probe");
+    const reports: unknown[] = [];
+    using _reporter = useReporter((...what) => reports.push(what));
+    const stranger = await bus.connect();
+    const big = (length: number) =>
+      payload(["probe", probes[0]![1], "concurrence.reply.a.1", ["x".repeat(length)]]);
+    const room = 1024 * 1024 - big(0).length; // for one hop, and then no more
+    stranger.publish(`concurrence.node.${b.cluster.node}`, big(room));
+    await Tasklet.sleep(2 * HEARTBEAT);
+    assertEquals([reports, a.cluster.nodes], [[], [b.cluster.node]]);
+  },
+);

@@ -1,9 +1,9 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { running } from "../context.ts";
 import type { Message } from "../message.ts";
 import { Tasklet, TimeoutError } from "../tasklet.ts";
 import { now } from "../timer.ts";
-import { close, failure, MSG_DO, MSG_SUM, MSG_TEXT, node, servant, test } from "./nodes.ts";
+import { close, failure, MSG_DO, MSG_SUM, MSG_TEXT, node, payload, servant, test } from "./nodes.ts";
 
 /* ------------------------------------------------- groups ------------------------------------------------ */
 
@@ -184,3 +184,24 @@ test(
     assertEquals(got.map((msg) => msg.reply(1)), [false, false]);
   },
 );
+
+test("MSG.call() on a group fails at once if nobody but the caller is a member", 2, async ([a]) => {
+  const room = a.cluster.group("room");
+  const task = Tasklet.new(async () => {
+    room.join();
+    return await failure(MSG_DO.call(room)("x"));
+  }, { name: "alone" })();
+  const [reason, text] = await task.join();
+  assertEquals(reason, "deadlock");
+  assertStringIncludes(text, `${task} waits for the caller`);
+});
+
+test("MSG.call() on a group ends, however many nodes claim to have members", 1, async ([a], bus) => {
+  const stranger = await bus.connect();
+  stranger.subscribe("concurrence.group.room", ({ reply }) => {
+    for (let i = 0; i < 11_000; i++) stranger.publish(reply, payload(["at", `n${i}`, true]));
+  });
+  await stranger.flush();
+  const [reason, text] = await failure(MSG_DO.call(a.cluster.group("room"))("x"));
+  assertEquals([reason, text.replace(/\d+$/, "")], ["finished", "Cannot call MSG_DO: its node has gone: n"]);
+});

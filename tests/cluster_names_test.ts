@@ -4,7 +4,19 @@ import { running } from "../context.ts";
 import { type CallError, Message } from "../message.ts";
 import { MSG_DOWN, Tasklet, TimeoutError } from "../tasklet.ts";
 import { now } from "../timer.ts";
-import { failure, HEARTBEAT, MSG_DO, MSG_SUM, MSG_TEXT, next, servant, test, watcher } from "./nodes.ts";
+import {
+  failure,
+  HEARTBEAT,
+  hold,
+  MSG_DO,
+  MSG_SUM,
+  MSG_TEXT,
+  next,
+  payload,
+  servant,
+  test,
+  watcher,
+} from "./nodes.ts";
 
 /* ------------------------------------------- Cluster.register() ------------------------------------------ */
 
@@ -99,6 +111,43 @@ test("Cluster.register() by a tasklet that is killed meanwhile gives the name ba
   await claimant.kill();
   await Tasklet.sleep(1);
   await b.cluster.register("x", servant());
+});
+
+test("Cluster.register() by a tasklet that was killed before registers nothing", 2, async ([a, b]) => {
+  await a.cluster.register("taken", servant());
+  const task = servant();
+  const claimant: Tasklet<void> = Tasklet.new(async () => {
+    void claimant.kill();
+    await Promise.allSettled(["x", "taken"].map((name) => b.cluster.register(name, task)));
+  })();
+  await claimant.join().catch(() => {});
+  await Tasklet.sleep(1);
+  await a.cluster.register("x", servant());
+});
+
+test(
+  "Cluster.register() rejects if the cluster is closed meanwhile, or the connection is lost: be it as one of a pool",
+  2,
+  async ([a, b]) => {
+    const closing = a.cluster.register("x", servant());
+    void a.cluster.close();
+    await assertRejects(() => closing, Error, `Cannot register "x": the cluster is closed`);
+    await b.cluster.register("pool", servant(), { pool: true });
+    b.line.disconnect();
+    assertEquals((await failure(b.cluster.register("pool", servant(), { pool: true })))[0], "disconnected");
+  },
+);
+
+test("Cluster.register() takes an answer that it does not understand for a no", 1, async ([a], bus) => {
+  const stranger = await bus.connect();
+  let asked = 0;
+  stranger.subscribe("concurrence.claim.x", ({ reply }) => {
+    asked++;
+    stranger.publish(reply, payload(["value", "what?"]));
+  });
+  await stranger.flush();
+  await assertRejects(() => a.cluster.register("x", servant()), NameTakenError);
+  assertEquals(asked, 1);
 });
 
 test(
@@ -404,6 +453,95 @@ test("Cluster.monitor() misses nothing that happened while the connection was lo
   assertEquals(watchers[2]!.alive, true); // nothing has happened to it
   await watchers[2]!.kill();
 });
+
+test("Cluster.monitor() is told in the end, be it that the news was lost on the way", 2, async ([a, b]) => {
+  const registration = await a.cluster.register("x", servant());
+  const watching = watcher(b, "x");
+  await Tasklet.sleep(HEARTBEAT);
+  b.line.piece = 1; // for so short a time that nobody is missed
+  await registration.unregister();
+  await Tasklet.sleep(HEARTBEAT);
+  b.line.piece = 0;
+  assertEquals(await watching.join(), ["finished", "Nobody has the name x"]);
+});
+
+test(
+  "Cluster.monitor() tells nothing when all have lost their connections, and get them back one after the other",
+  2,
+  async ([a, b]) => {
+    await a.cluster.register("x", servant());
+    const watching = watcher(b, "x");
+    await Tasklet.sleep(HEARTBEAT);
+    for (const { line } of [a, b]) line.disconnect();
+    await Tasklet.sleep(2 * HEARTBEAT);
+    b.line.reconnect();
+    await Tasklet.sleep(HEARTBEAT);
+    a.line.reconnect();
+    await Tasklet.sleep(40 * HEARTBEAT);
+    assertEquals(watching.alive, true);
+    await watching.kill();
+  },
+);
+
+test(
+  "Cluster.monitor() shows what others tell without controls, and not all of it",
+  2,
+  async ([a, b], bus) => {
+    await a.cluster.register("x", servant());
+    const watching = watcher(b, "x");
+    await Tasklet.sleep(1);
+    const stranger = await bus.connect();
+    const notice = ["gone", a.cluster.node, "Error\x1b[2J", "x".repeat(5000) + "\n"];
+    stranger.publish("concurrence.gone.x", payload(notice));
+    assertEquals((await watching.join())[1], `The owner of x has failed: Error[2J: ${"x".repeat(1000)}…`);
+  },
+);
+
+test("Cluster.monitor() tells when the cluster is closed, and refuses after that", 2, async ([a, b]) => {
+  await a.cluster.register("x", servant());
+  const remote = (await b.cluster.lookup("x"))!;
+  const watching = watcher(b, "x");
+  await Tasklet.sleep(1);
+  await b.cluster.close();
+  assertEquals(await watching.join(), ["disconnected", "Cannot monitor x: the cluster is closed"]);
+  assertThrows(() => b.cluster.monitor(remote), Error, "the cluster is closed");
+});
+
+/* ----------------------------------------------- who is there --------------------------------------------- */
+
+test(
+  "Cluster.nodes: a lookup that was answered just before the good-bye brings nobody back",
+  2,
+  async ([a, b], bus) => {
+    await a.cluster.register("x", servant());
+    const found = b.cluster.lookup("x");
+    const release = hold(bus, b);
+    await Tasklet.sleep(1);
+    const closing = a.cluster.close();
+    await Tasklet.sleep(1);
+    release();
+    await Promise.all([found, closing]);
+    await Tasklet.sleep(1);
+    assertEquals(b.cluster.nodes, []);
+  },
+);
+
+test(
+  "Cluster.nodes: a sign of life just behind the word that a node is gone counts",
+  2,
+  async ([a, b], bus) => {
+    a.line.die();
+    await Tasklet.sleep(1.9 * HEARTBEAT);
+    const release = hold(bus, b);
+    await Tasklet.sleep(0.2 * HEARTBEAT); // b has asked where it is
+    const stranger = await bus.connect();
+    stranger.publish("concurrence.alive", payload(["alive", a.cluster.node]));
+    await stranger.flush();
+    release();
+    await Tasklet.yield();
+    assertEquals(b.cluster.nodes, [a.cluster.node]);
+  },
+);
 
 test("Cluster.monitor() takes a class of one's own, and ends when it is disposed", 2, async ([a, b]) => {
   class MSG_GONE extends Message("MSG_GONE")<[remote: unknown, error: unknown]> {}

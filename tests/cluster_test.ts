@@ -1,17 +1,21 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { BusListener } from "../bus.ts";
 import { Cluster, type ClusterOptions } from "../cluster.ts";
 import type { Message } from "../message.ts";
+import { useReporter } from "../report.ts";
 import { Tasklet, TimeoutError } from "../tasklet.ts";
 import { now } from "../timer.ts";
 import type { Line } from "./bus.ts";
 import {
   close,
   failure,
+  HEARTBEAT,
   MESSAGES,
   MSG_DO,
   MSG_SUM,
   MSG_TEXT,
   node,
+  payload,
   servant,
   test,
   watcher,
@@ -39,12 +43,26 @@ test(
   },
 );
 
+test("Cluster.over() by a tasklet that was killed before opens nothing", 0, async (_, bus) => {
+  let opened = 0;
+  const task: Tasklet<void> = Tasklet.new(async () => {
+    void task.kill();
+    await Cluster.over((_, listener) => (opened++, bus.connect(listener)), { messages: MESSAGES });
+  })();
+  await task.join().catch(() => {});
+  assertEquals(opened, 0);
+});
+
 test("Cluster.over() refuses options that make no sense", 0, async (_, bus) => {
   const wrong: Partial<ClusterOptions<typeof MSG_TEXT>>[] = [
     { heartbeat: -1 },
     { heartbeat: 0 },
     { heartbeat: 100, deadAfter: 199 },
     { deadAfter: NaN },
+    { heartbeat: Infinity },
+    { deadAfter: Infinity },
+    { maxPayload: 8191 },
+    { maxPayload: NaN },
     { prefix: "" },
     { messages: [MSG_TEXT, MSG_TEXT] },
   ];
@@ -124,7 +142,7 @@ test(
     await Tasklet.sleep(1);
     assertEquals(await b.cluster.lookup("x"), undefined);
     assertEquals((await failure(MSG_DO.call(b.cluster.group("room"))("x")))[0], "finished");
-    assertThrows(() => a.cluster.register("y", task), Error, "the cluster is closed");
+    await assertRejects(() => a.cluster.register("y", task), Error, "the cluster is closed");
     answers[0]!();
     assertEquals(await call, "late");
     const start = now();
@@ -149,6 +167,18 @@ test(
     assertEquals(MSG_TEXT.send(toY)("late"), false);
   },
 );
+
+test("Cluster.close() ends loops over events and rejects, if the bus fails to close", 0, async (_, bus) => {
+  const { cluster, line } = await node(bus);
+  const end = line.close.bind(line);
+  line.close = async () => {
+    await end();
+    throw new Error("on purpose");
+  };
+  const events = cluster.events();
+  await assertRejects(() => cluster.close(), Error, "on purpose");
+  assertEquals(await Array.fromAsync(events), []);
+});
 
 test(
   "Cluster: it is closed when the tasklet that has connected finishes, and when disposed: Closing",
@@ -304,6 +334,43 @@ test("Cluster: a codec of one's own is used for everything", 0, async (_, bus) =
   await close([a, b]);
 });
 
+test(
+  "Cluster: who knows the form takes part: a call that names no node gets the answer and nothing else",
+  1,
+  async ([a], bus) => {
+    const log: string[] = [];
+    await a.cluster.register("x", servant(log));
+    const stranger = await bus.connect();
+    const answers: string[] = [];
+    stranger.subscribe("answers", (delivery) => answers.push(new TextDecoder().decode(delivery.payload)));
+    stranger.publish("concurrence.name.x", payload(["MSG_SUM", [1, 2]]), { reply: "answers" });
+    stranger.publish("concurrence.name.x", payload(["MSG_SUM", [3, 4], ""]), { reply: "answers" });
+    stranger.publish("concurrence.name.x", payload(["MSG_TEXT", ["hi"], ""])); // who wants an answer says where
+    await stranger.flush();
+    await Tasklet.sleep(1);
+    const at = `["at","${a.cluster.node}",false]`;
+    assertEquals([answers.toSorted(), log], [[at, `["value",3]`, `["value",7]`], ["hi"]]);
+  },
+);
+
+test("Cluster: what does not fit through the bus is not sent, and stops nothing", 1, async ([a], bus) => {
+  const narrow = async (_: string, listener: BusListener) =>
+    Object.assign(await bus.connect(listener), { maxPayload: 1000 });
+  const cluster = await Cluster.over(narrow, { messages: MESSAGES, heartbeat: HEARTBEAT });
+  const task = Tasklet.new(async () => {
+    await Tasklet.receiveOne();
+    throw new Error("日".repeat(1000));
+  })();
+  task.join().catch(() => {});
+  await cluster.register("x", task);
+  const watching = watcher(a, "x");
+  const call = failure(MSG_DO.call((await a.cluster.lookup("x"))!)("x"));
+  assertStringIncludes((await call)[1], "bytes are more than the 1000 allowed");
+  assertEquals((await watching.join())[0], "finished");
+  assertEquals(a.cluster.nodes, [cluster.node]); // it still says that it is alive
+  await cluster.close();
+});
+
 /* ------------------------------------------------ tracing ------------------------------------------------ */
 
 test("Cluster: the trace goes along in headers, and nothing else does", 0, async (_, bus) => {
@@ -327,6 +394,31 @@ test("Cluster: the trace goes along in headers, and nothing else does", 0, async
     ["a", "MSG_TEXT", ["hi"], headers],
     ["a", "MSG_SUM", [1], headers],
     ["a", "MSG_TEXT", ["all"], headers],
+  ]);
+  await close([a, b]);
+});
+
+test("Cluster: tracing that fails is reported, and stops no message", 0, async (_, bus) => {
+  const reports: unknown[] = [];
+  using _reporter = useReporter((what, error) => reports.push([what, (error as Error).message]));
+  const fail = (): never => {
+    throw new Error("on purpose");
+  };
+  const good = { inject: () => ({ traceparent: "x" }), extract: () => {} };
+  const [a, b] = [
+    await node(bus, { tracer: { inject: fail, extract: fail } }),
+    await node(bus, { tracer: good }),
+  ];
+  const log: string[] = [];
+  await a.cluster.register("a", servant(log));
+  await b.cluster.register("b", servant(log));
+  MSG_TEXT.send((await a.cluster.lookup("b"))!)("there");
+  MSG_TEXT.send((await b.cluster.lookup("a"))!)("back");
+  await Tasklet.sleep(1);
+  assertEquals(log, ["there", "back"]);
+  assertEquals(reports, [
+    ["The trace of MSG_TEXT could not be taken along:", "on purpose"],
+    ["The trace of MSG_TEXT could not be taken up:", "on purpose"],
   ]);
   await close([a, b]);
 });

@@ -124,6 +124,23 @@ export function test(
     }));
 }
 
+/** Holds back what comes to a node, until the result is called: then all of it comes at once. */
+export function hold(bus: MemoryBus, { line }: Node): () => void {
+  const held: (() => void)[] = [];
+  const own = [...bus.subscriptions].filter((each) => each.line === line);
+  const handles = own.map(({ handle }) => handle);
+  for (const [i, each] of own.entries()) each.handle = (delivery) => held.push(() => handles[i]!(delivery));
+  return () => {
+    for (const [i, each] of own.entries()) each.handle = handles[i]!;
+    for (const each of held) each();
+  };
+}
+
+/** What a stranger publishes: a text, or any value as JSON. */
+export function payload(value: unknown): Uint8Array {
+  return new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
+}
+
 /** A tasklet that logs texts, adds numbers, and does what it is told. */
 export function servant(log: string[] = [], name: string = "servant"): Tasklet<void> {
   return Tasklet.new(async () => {
