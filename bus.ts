@@ -48,7 +48,7 @@ export interface Delivery {
   /** Whether it is the word of the bus that nobody is at the subject for which this would be the answer. */
   readonly isNobody: boolean;
   /** A text that came along; `""` if it did not. */
-  header(name: string): string;
+  readonly header: (name: string) => string;
 }
 
 /** What a bus tells of itself. */

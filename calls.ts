@@ -24,6 +24,7 @@ import {
   callOf,
   type CallOptions,
   type MessageConstructor,
+  type Receiver,
 } from "./message.ts";
 import { type Asker, disconnected, type Post, remoteCause } from "./post.ts";
 import { checkMs, now, setTimer, type Timer } from "./timer.ts";
@@ -38,12 +39,6 @@ const MUSTER = 1000;
 // Who may answer a group call, beside nodes that have said so.
 const HERE = "(here)"; // no id of a node
 const OTHERS = "(others)";
-
-/** What answers a message: a tasklet or a group. */
-export interface Callee {
-  /** As in `Receiver`. */
-  readonly ask: (message: never, options: CallOptions) => Promise<unknown>;
-}
 
 /** Whom a call goes to. */
 export interface Address {
@@ -86,7 +81,12 @@ export class Calls {
    *
    * @param here The members on this node, if they should be asked.
    */
-  askAll(message: AnyMessage, options: CallOptions, to: Address, here: Callee | undefined): Promise<unknown> {
+  askAll(
+    message: AnyMessage,
+    options: CallOptions,
+    to: Address,
+    here: Receiver | undefined,
+  ): Promise<unknown> {
     return this.#begin(new GroupCallWait(caller(), this, message, to, here), options);
   }
 
@@ -128,17 +128,12 @@ export class Calls {
   /* ------------------------------------------------ answered here ------------------------------------------- */
 
   /** Lets `to` answer a message that has come from elsewhere. */
-  serve(to: Callee, message: AnyMessage, reply: string): void {
-    if (this.#served.size >= MOST_SERVED) {
-      this.#post.stats.refused++;
-      return void this.#post.tell(
-        reply,
-        noneParcel("refused", "too many calls are open there", this.#post.id),
-      );
-    }
+  serve(to: Receiver, message: AnyMessage, reply: string): void {
+    if (this.#served.size >= MOST_SERVED) return this.#refuse(reply, "too many calls are open there");
     const callee = "waits" in to ? to as unknown as Waiter : undefined;
+    const answering = to.ask(message, {});
     this.#served.set(reply, { message, callee });
-    to.ask(message as never, {}).then(
+    answering.then(
       (value) => this.#answer(reply, valueParcel(value)),
       (error) => this.#answer(reply, this.#whyNot(error)),
     );
@@ -150,6 +145,11 @@ export class Calls {
     this.#served.delete(reply);
     this.#post.tell(reply, values, failureParcel);
     if (this.#served.size === 0) this.#onIdle?.();
+  }
+
+  #refuse(reply: string, why: string): void {
+    this.#post.stats.refused++;
+    this.#post.tell(reply, noneParcel("refused", why, this.#post.id));
   }
 
   #whyNot(error: unknown): readonly unknown[] {
@@ -352,7 +352,7 @@ class RemoteCallWait extends RemoteWait {
  * for the time of the muster, those that have not said so yet.
  */
 class GroupCallWait extends RemoteWait {
-  readonly #here: Callee | undefined;
+  readonly #here: Receiver | undefined;
   readonly #controller = new AbortController();
   readonly #open = new Set<string>([OTHERS]); // nodes, and these two
   #error: CallError | undefined; // of the last of them that could have answered
@@ -363,7 +363,7 @@ class GroupCallWait extends RemoteWait {
     calls: Calls,
     message: AnyMessage,
     to: Address,
-    here: Callee | undefined,
+    here: Receiver | undefined,
   ) {
     super(owner, calls, message, to);
     this.#here = here;
@@ -377,7 +377,7 @@ class GroupCallWait extends RemoteWait {
     if (this.#here === undefined) return;
     this.#open.add(HERE);
     const Class = this.message.constructor as MessageConstructor;
-    this.#here.ask(new Class(...this.message.args) as never, { signal: this.#controller.signal }).then(
+    this.#here.ask(new Class(...this.message.args), { signal: this.#controller.signal }).then(
       (value) => this.resume(value),
       (error) => error instanceof CallError ? this.lose(HERE, error) : this.fail(error),
     );

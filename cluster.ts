@@ -187,7 +187,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
 
   /** The server it is, or was last, connected to: host and port. */
   get server(): string {
-    return this.#site.bus.server;
+    return this.#site.post.bus.server;
   }
 
   /** What was counted since it has joined. */
@@ -342,7 +342,7 @@ export class RemoteTasklet<in M extends AnyMessage = AnyMessage> implements Rece
   constructor(site: Site, name: string, node: string) {
     this.#site = site;
     this.name = name;
-    this.#address = { subject: site.post.subjects.name(name), name, node };
+    this.#address = { subject: site.post.subjects.of("name", name), name, node };
   }
 
   /** The node where it was last; `""` for a pool. */
@@ -394,7 +394,7 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
 
   /** Use {@linkcode Cluster.group}. @ignore */
   constructor(site: Site, name: string) {
-    const subject = site.post.subjects.group(name);
+    const subject = site.post.subjects.of("group", name);
     this.#site = site;
     this.name = name;
     this.#address = { subject, name, node: "" };

@@ -25,6 +25,7 @@ import type { Delivery } from "./bus.ts";
 import { CallError } from "./message.ts";
 import { onFinish } from "./life.ts";
 import { disconnected, type Outcome, type Post, remoteCause } from "./post.ts";
+import type { Times } from "./presence.ts";
 import type { AnyTasklet, Tasklet } from "./tasklet.ts";
 import { now } from "./timer.ts";
 
@@ -105,11 +106,7 @@ export interface Place {
 }
 
 /** What names need of their node. */
-export interface NamesOptions {
-  /** Milliseconds between two signs of life. */
-  readonly heartbeat: number;
-  /** Milliseconds of silence after which a node is gone. */
-  readonly deadAfter: number;
+export interface NamesOptions extends Times {
   /** Handles what comes for a name. */
   readonly serve: (registration: Registration, delivery: Delivery) => void;
   /** Called when a name was lost to another node. */
@@ -169,11 +166,13 @@ export class Names {
   async #acquire(registration: Registration, isOurs: boolean): Promise<void> {
     const { name, isPool, ends } = registration;
     const { subjects } = this.#post;
-    ends.push(this.#post.subscribe(subjects.claim(name), (delivery) => this.#hear(registration, delivery)));
+    ends.push(
+      this.#post.bus.subscribe(subjects.of("claim", name), (delivery) => this.#hear(registration, delivery)),
+    );
     if (!isOurs) await this.#claim(registration);
     const serve = (delivery: Delivery) => this.#options.serve(registration, delivery);
-    const subject = subjects.name(name);
-    const end = isPool ? await this.#post.share(subject, serve) : this.#post.subscribe(subject, serve);
+    const subject = subjects.of("name", name);
+    const end = isPool ? await this.#post.share(subject, serve) : this.#post.bus.subscribe(subject, serve);
     if (registration.state === "ended") end();
     else ends.push(end);
     if (registration.state === "claiming") registration.state = "held";
@@ -188,7 +187,7 @@ export class Names {
     const { name } = registration;
     const end = now() + this.#options.deadAfter; // however often somebody gives way
     while (now() < end) {
-      const outcome = await this.#ask(this.#post.subjects.claim(name), [
+      const outcome = await this.#ask(this.#post.subjects.of("claim", name), [
         "claim",
         ...this.#right(registration),
       ]);
@@ -263,7 +262,7 @@ export class Names {
   }
 
   #tellGone(name: string, notice: readonly string[]): boolean {
-    return this.#post.tell(this.#post.subjects.gone(name), ["gone", this.#post.id, ...notice]);
+    return this.#post.tell(this.#post.subjects.of("gone", name), ["gone", this.#post.id, ...notice]);
   }
 
   /* --------------------------------------------- claims of others -------------------------------------------- */
@@ -294,7 +293,10 @@ export class Names {
   #assert(registration: Registration): void {
     if (registration.state !== "held") return;
     registration.sayAt = now() + AGAIN * this.#options.deadAfter;
-    this.#post.tell(this.#post.subjects.claim(registration.name), ["held", ...this.#right(registration)]);
+    this.#post.tell(this.#post.subjects.of("claim", registration.name), [
+      "held",
+      ...this.#right(registration),
+    ]);
   }
 
   /** Says what this node has, because somebody may not know. */
@@ -328,7 +330,7 @@ export class Names {
   async find(name: string): Promise<Place | undefined> {
     const first = this.#registrations.get(name)?.[0];
     if (first?.state === "held") return { node: this.#post.id, isPool: first.isPool };
-    const outcome = await this.#ask(this.#post.subjects.name(name), [0]);
+    const outcome = await this.#ask(this.#post.subjects.of("name", name), [0]);
     if (outcome.kind === "disconnected") throw disconnected(`look up ${JSON.stringify(name)}`);
     return outcome.kind === "at" ? { node: outcome.node, isPool: outcome.isPool } : undefined;
   }
@@ -337,8 +339,8 @@ export class Names {
   watch(name: string, tell: (error: unknown) => void): Disposable {
     let watch = this.#watches.get(name);
     if (watch === undefined) {
-      const end = this.#post.subscribe(
-        this.#post.subjects.gone(name),
+      const end = this.#post.bus.subscribe(
+        this.#post.subjects.of("gone", name),
         (delivery) => this.#hearGone(name, delivery),
       );
       watch = new Watch(name, end);

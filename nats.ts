@@ -21,8 +21,8 @@ import { NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Socket } from "node:net";
 import type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
 import { report } from "./report.ts";
+import { waitFor } from "./suspend.ts";
 import { printable } from "./text.ts";
-import { now, setTimer } from "./timer.ts";
 
 const encoder = new TextEncoder();
 
@@ -224,23 +224,11 @@ class NatsBus implements Bus {
 
   async #close(): Promise<void> {
     // What cannot be sent any more is lost with the connection: there is nobody left to be told.
-    if (this.#isUp) await settledWithin(PARTING, this.#nats.flush());
+    if (this.#isUp) await waitFor(this.#nats.flush(), PARTING, "for NATS", true).catch(() => {});
     await this.#nats.close();
     await (await this.#shares?.catch(() => undefined))?.close();
     this.#isUp = false;
   }
-}
-
-/** Resolves when `promise` is settled, or `ms` milliseconds have passed. */
-function settledWithin(ms: number, promise: Promise<unknown>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimer(now() + ms, resolve);
-    const over = () => {
-      timer.cancel();
-      resolve();
-    };
-    promise.then(over, over);
-  });
 }
 
 // A handler that throws would end the connection.
@@ -248,39 +236,17 @@ function callback(handle: (delivery: Delivery) => void): (error: Error | null, m
   return (error, message) => {
     if (error !== null) return; // the bus refuses the subject: the listener is told of that
     try {
-      handle(new NatsDelivery(message));
+      handle(deliveryOf(message));
     } catch (error) {
       report("A message from NATS could not be handled:", error);
     }
   };
 }
 
-class NatsDelivery implements Delivery {
-  readonly #message: Msg;
-
-  constructor(message: Msg) {
-    this.#message = message;
-  }
-
-  get subject(): string {
-    return this.#message.subject;
-  }
-
-  get payload(): Uint8Array {
-    return this.#message.data;
-  }
-
-  get reply(): string {
-    return this.#message.reply ?? "";
-  }
-
-  get isNobody(): boolean {
-    return this.#message.data.length === 0 && this.#message.headers?.code === 503;
-  }
-
-  header(name: string): string {
-    return this.#message.headers?.get(name) ?? "";
-  }
+function deliveryOf(message: Msg): Delivery {
+  const { subject, data: payload, reply = "" } = message;
+  const isNobody = payload.length === 0 && message.headers?.code === 503;
+  return { subject, payload, reply, isNobody, header: (name) => message.headers?.get(name) ?? "" };
 }
 
 function headersOf(texts: Readonly<Record<string, string>>): MsgHdrs {
@@ -297,12 +263,14 @@ function connect(options: ConnectionOptions): Promise<NatsConnection> {
 }
 
 /**
- * Keeps a reset connection from ending the program.
+ * Keeps a reset connection from ending the program, and one to a server that says nothing from outliving its attempt.
  *
  * When the client closes a socket, it takes away all its listeners. If the server has reset the connection in the same
  * moment, as it may after having refused credentials, the error of the socket is still on its way then, finds no
  * listener, and counts as uncaught. So each socket gets one that cannot be taken away. Nothing is hidden by it: the client
  * has listeners of its own as long as it wants to know.
+ *
+ * A socket on which the server has not introduced itself, the client does not close when it gives up.
  */
 class GuardedTransport extends NodeTransport {
   constructor() {
@@ -315,6 +283,11 @@ class GuardedTransport extends NodeTransport {
         socket = next!;
       },
     });
+  }
+
+  override close(error?: Error): Promise<void> {
+    if (!this.connected) this.discard();
+    return super.close(error);
   }
 }
 

@@ -83,24 +83,9 @@ export class Subjects {
     this.#prefix = partOf(prefix);
   }
 
-  /** To the owner of a name. */
-  name(name: string): string {
-    return `${this.#prefix}.name.${partOf(name)}`;
-  }
-
-  /** To who claims a name, or has it. */
-  claim(name: string): string {
-    return `${this.#prefix}.claim.${partOf(name)}`;
-  }
-
-  /** To who wants to know when a name is free. */
-  gone(name: string): string {
-    return `${this.#prefix}.gone.${partOf(name)}`;
-  }
-
-  /** To the members of a group. */
-  group(name: string): string {
-    return `${this.#prefix}.group.${partOf(name)}`;
+  /** To the owner of a name; to who claims it or has it; to who wants to know when it is free; to a group. */
+  of(kind: "name" | "claim" | "gone" | "group", name: string): string {
+    return `${this.#prefix}.${kind}.${partOf(name)}`;
   }
 
   /** To a node. */
@@ -138,6 +123,8 @@ export class Post {
   readonly id: string;
   /** Where things go. */
   readonly subjects: Subjects;
+  /** What it goes by. */
+  readonly bus: Bus;
   /** What crosses the border. */
   readonly border: Border;
   /** What was counted. */
@@ -151,7 +138,6 @@ export class Post {
     invalid: 0,
     oversized: 0,
   };
-  readonly #bus: Bus;
   readonly #options: PostOptions;
   // Only those that are asked know where answers go, so that nobody else can forge one.
   readonly #inbox: string = newId();
@@ -165,7 +151,7 @@ export class Post {
     this.id = id;
     this.subjects = subjects;
     this.border = border;
-    this.#bus = bus;
+    this.bus = bus;
     this.#options = options;
     this.#own = subjects.reply(this.#inbox, "");
     this.#end = bus.subscribe(this.#own + "*", (delivery) => this.#deliver(delivery));
@@ -173,21 +159,16 @@ export class Post {
 
   /** Whether anything can be sent. */
   get isUp(): boolean {
-    return this.#bus.isUp;
-  }
-
-  /** Calls `handle` with what comes for `subject`, until the result is called. */
-  subscribe(subject: string, handle: (delivery: Delivery) => void): () => void {
-    return this.#bus.subscribe(subject, handle);
+    return this.bus.isUp;
   }
 
   /**
-   * The same, but each delivery goes to one of all those in the cluster who share the subject.
+   * Calls `handle` with its part of what comes for all in the cluster who share `subject`, until the result is called.
    *
    * @throws {CallError} If the connection is lost.
    */
   async share(subject: string, handle: (delivery: Delivery) => void): Promise<() => void> {
-    return await reaching(() => this.#bus.share(subject, handle));
+    return await reaching(() => this.bus.share(subject, handle));
   }
 
   /**
@@ -197,7 +178,7 @@ export class Post {
    */
   async flush(): Promise<void> {
     if (!this.isUp) throw disconnected("reach the cluster");
-    await reaching(() => this.#bus.flush());
+    await reaching(() => this.bus.flush());
   }
 
   /* -------------------------------------------------- sending ----------------------------------------------- */
@@ -215,7 +196,7 @@ export class Post {
       if (!(error instanceof BorderError)) throw error;
       return instead !== undefined && this.tell(subject, instead(error));
     }
-    if (!subject.startsWith(this.#own)) return this.#bus.publish(subject, payload);
+    if (!subject.startsWith(this.#own)) return this.bus.publish(subject, payload);
     queueMicrotask(() => this.#take(subject, payload)); // the bus brings nobody what it has sent itself
     return true;
   }
@@ -224,7 +205,7 @@ export class Post {
   send(subject: string, message: AnyMessage): boolean {
     try {
       const payload = this.border.pack(message);
-      return this.#count(this.#bus.publish(subject, payload, { headers: this.#headers(message) }));
+      return this.#count(this.bus.publish(subject, payload, { headers: this.#headers(message) }));
     } catch (error) {
       if (!(error instanceof BorderError)) throw error;
       return this.#count(false);
@@ -288,7 +269,7 @@ export class Post {
   ): string | undefined {
     const token = (++this.#asked).toString(36);
     const reply = this.subjects.reply(this.#inbox, token);
-    if (!this.#bus.publish(subject, payload, { reply, headers })) return undefined;
+    if (!this.bus.publish(subject, payload, { reply, headers })) return undefined;
     this.#askers.set(token, asker);
     return reply;
   }

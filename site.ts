@@ -14,7 +14,7 @@ import { onFinish } from "./life.ts";
 import type { Receiver } from "./message.ts";
 import { Names } from "./names.ts";
 import { Post, type Subjects, type Tracer } from "./post.ts";
-import { Presence, type Sign } from "./presence.ts";
+import { Presence, type Sign, type Times } from "./presence.ts";
 import { report } from "./report.ts";
 import { waitFor } from "./suspend.ts";
 import type { AnyTasklet, Tasklet } from "./tasklet.ts";
@@ -41,12 +41,8 @@ export type ClusterEvent =
   /** NATS refuses something. */
   | { readonly type: "error"; readonly error: Error };
 
-/** How a node keeps time, and what else it is told. */
-export interface SiteOptions {
-  /** Milliseconds between two signs of life. */
-  readonly heartbeat: number;
-  /** Milliseconds of silence after which a node is gone. */
-  readonly deadAfter: number;
+/** What a node is told. */
+export interface SiteOptions extends Times {
   /** Takes the trace along. */
   readonly tracer: Tracer | undefined;
   /** With whose end the cluster is closed. */
@@ -65,7 +61,6 @@ interface LocalMembers {
 /** What stands behind a {@linkcode Cluster}: it puts the parts of a node together, and keeps time. */
 export class Site {
   readonly post: Post;
-  readonly bus: Bus;
   readonly names: Names;
   readonly calls: Calls;
   readonly presence: Presence;
@@ -78,7 +73,6 @@ export class Site {
   #closing: Promise<void> | undefined;
 
   constructor(id: string, bus: Bus, subjects: Subjects, border: Border, options: SiteOptions) {
-    this.bus = bus;
     this.#options = options;
     this.presence = new Presence(options);
     const post = new Post(id, bus, subjects, border, {
@@ -137,7 +131,7 @@ export class Site {
     let entry = this.groups.get(name);
     if (entry === undefined) {
       const group = new Group(name);
-      const end = this.bus.subscribe(subject, (delivery) => this.#serve(group, delivery, true));
+      const end = this.post.bus.subscribe(subject, (delivery) => this.#serve(group, delivery, true));
       this.groups.set(name, entry = { group, end, watches: new Map() });
     }
     const hasJoined = entry.group.join(task as Tasklet);
@@ -244,7 +238,7 @@ export class Site {
 
   /** The connection is lost. */
   down(): void {
-    this.tell({ type: "disconnected", server: this.bus.server });
+    this.tell({ type: "disconnected", server: this.post.bus.server });
     this.post.disconnected();
   }
 
@@ -252,7 +246,7 @@ export class Site {
   up(): void {
     this.#sayAlive();
     this.#returned();
-    this.tell({ type: "connected", server: this.bus.server });
+    this.tell({ type: "connected", server: this.post.bus.server });
   }
 
   /* -------------------------------------------------- events ------------------------------------------------ */
@@ -299,7 +293,7 @@ export class Site {
     this.post.tell(this.post.subjects.alive, ["bye", this.post.id]);
     this.post.close();
     try {
-      await this.bus.close();
+      await this.post.bus.close();
     } finally {
       for (const channel of this.#events) channel.close();
     }

@@ -224,10 +224,12 @@ test("MSG.call() rejects if the message or its answer was lost on the way: Failu
   const lostSum = ["disconnected", "Cannot call MSG_SUM: the call or its answer was lost"];
   const lostDo = ["disconnected", "Cannot call MSG_DO: the call or its answer was lost"];
   a.line.isSilent = true; // for a moment
+  const start = now();
   const request = failure(MSG_SUM.call(remote)(1));
   await b.cluster.flush();
   a.line.isSilent = false;
   assertEquals(await request, lostSum);
+  assert(now() - start <= 2 * HEARTBEAT);
   const deferred = Promise.all([failure(MSG_DO.call(remote)("defer")), failure(MSG_DO.call(pool)("defer"))]);
   await Tasklet.sleep(1);
   a.line.isSilent = true;
@@ -237,10 +239,12 @@ test("MSG.call() rejects if the message or its answer was lost on the way: Failu
   assertEquals(await deferred, [lostDo, lostDo]);
   await b.cluster.register("pool", servant(), { pool: true });
   b.line.isSilent = true;
+  const later = now();
   const taken = failure(MSG_SUM.call((await b.cluster.lookup("pool"))!)(1));
   await b.cluster.flush();
   b.line.isSilent = false;
   assertEquals(await taken, ["disconnected", "Cannot call MSG_SUM: the call was lost"]);
+  assert(now() - later <= 5 * HEARTBEAT, "when a node would count as gone");
 });
 
 test(

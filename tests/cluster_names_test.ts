@@ -161,7 +161,7 @@ test(
     a.line.isSilent = true;
     const claim = await b.cluster.register("x", servant());
     a.line.isSilent = false;
-    // It stands for a machine that has slept: its clock would have shown it that.
+    // It stands for a program that was stopped: its clock would have shown it that.
     a.line.disconnect();
     a.line.reconnect();
     assertEquals(await next(events, "lost"), { type: "lost", name: "x" });

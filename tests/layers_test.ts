@@ -179,8 +179,8 @@ const OPT_IN: Record<string, string[]> = {
     "bus.ts types",
     "node:net types",
     "report.ts",
+    "suspend.ts",
     "text.ts",
-    "timer.ts",
   ],
   "post.ts": ["border.ts", "bus.ts types", "message.ts", "report.ts", "timer.ts"],
   "names.ts": [
@@ -189,6 +189,7 @@ const OPT_IN: Record<string, string[]> = {
     "life.ts",
     "message.ts",
     "post.ts",
+    "presence.ts types",
     "tasklet.ts types",
     "timer.ts",
   ],

@@ -364,7 +364,7 @@ Deno.test("NATS: creds log in, as text and as bytes", NATS, async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("NATS: TLS is used where the server has it, and trusts whom it is told to", {
+Deno.test("NATS: TLS is used where the server has it, trusts whom it is told to, and shows a certificate", {
   ...TIME,
   ...requires("nats-server", "openssl"),
 }, async () => {
@@ -381,6 +381,17 @@ Deno.test("NATS: TLS is used where the server has it, and trusts whom it is told
     await bus.close();
     assertStringIncludes(await refusal({ servers }), "certificate");
   }
+  const strict = ["--tlsverify", "--tlscacert", `${folder}/cert.pem`, ...args.slice(1)];
+  await using verifying = await NatsServer.start({ args: strict });
+  const servers = `localhost:${verifying.port}`;
+  const files = {
+    caFile: `${folder}/cert.pem`,
+    certFile: `${folder}/cert.pem`,
+    keyFile: `${folder}/key.pem`,
+  };
+  await (await connectToNats({ servers, tls: files }, "test", 1000, ignored)).close();
+  await (await connectToNats({ servers, tls: { ca: cert, cert, key } }, "test", 1000, ignored)).close();
+  await refusal({ servers, tls: { ca: cert }, timeout: 1000 });
   await using plain = await NatsServer.start();
   assertStringIncludes(await refusal({ servers: plain.url.replace("nats", "tls") }), "tls");
   await Deno.remove(folder, { recursive: true });
