@@ -16,7 +16,7 @@
  * @module
  */
 import { running } from "./context.ts";
-import { type Answer, BorderError, failureParcel, noneParcel, valueParcel } from "./border.ts";
+import { BorderError, failureParcel, noneParcel, valueParcel } from "./border.ts";
 import {
   type AnyMessage,
   CallError,
@@ -26,7 +26,8 @@ import {
   type MessageConstructor,
   type Receiver,
 } from "./message.ts";
-import { type Asker, disconnected, type Post, remoteCause } from "./post.ts";
+import { callError } from "./inbox.ts";
+import { disconnected, type News, type Post, remoteCause } from "./post.ts";
 import { checkMs, now, setTimer, type Timer } from "./timer.ts";
 import { onAbort, Wait, type Waiter } from "./wait.ts";
 
@@ -107,7 +108,7 @@ export class Calls {
     const { message, to: { subject, node } } = wait;
     if (!this.#post.isUp) return wait.disconnected();
     try {
-      wait.reply = this.#post.ask(subject, message, node, wait);
+      wait.reply = this.#post.ask(subject, message, node, (news) => wait.hear(news));
       this.#waits.add(wait);
     } catch (error) {
       if (!(error instanceof BorderError)) throw error;
@@ -224,7 +225,7 @@ function caller(): Waiter | undefined {
 }
 
 /** A wait for a reply from elsewhere. */
-abstract class RemoteWait extends Wait<unknown> implements Asker {
+abstract class RemoteWait extends Wait<unknown> {
   /** Where the answer goes. Kept by {@linkcode Calls} alone. */
   reply = "";
   /** Since when it waits. */
@@ -263,15 +264,18 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
   /** Asks who is on this node. Comes first: who waits already might be helped on by something else. */
   askHere(): void {}
 
-  answered(answer: Answer): void {
-    if (answer.kind === "value") return this.resume(answer.value);
-    if (answer.kind === "failure") {
-      const { name, text } = answer.failure;
-      return this.none("remote", `${name}: ${text}`, remoteCause(answer.failure));
+  /** Takes what is heard of the call. */
+  hear(news: News): void {
+    if (news.kind === "value") return this.resume(news.value);
+    if (news.kind === "at") return this.found(news.node);
+    if (news.kind === "nobody") return this.nobody();
+    if (news.kind === "disconnected") return this.disconnected();
+    if (news.kind === "failure") {
+      const { name, text } = news.failure;
+      return this.none("remote", `${name}: ${text}`, remoteCause(news.failure));
     }
-    if (answer.kind === "at") return this.found(answer.node);
-    const { reason, text, node, cause } = answer;
-    if (reason === "disconnected") return this.lose(node, this.error(reason, text));
+    const { reason, text, node, cause } = news;
+    if (reason === "disconnected") return this.lose(node, callError(reason, this.message.type, text));
     this.lose(node, new CallError(reason, text, cause && { cause: remoteCause(cause) }));
   }
 
@@ -294,18 +298,12 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
 
   /** Takes notice that a node has gone. */
   nodeGone(node: string): void {
-    this.lose(node, this.error("finished", `its node has gone: ${node}`));
+    this.lose(node, callError("finished", this.message.type, `its node has gone: ${node}`));
   }
 
   /** Ends the wait because no reply can come. */
   none(reason: CallErrorReason, text: string, cause?: unknown): void {
-    this.fail(this.error(reason, text, cause));
-  }
-
-  /** The error with which it could end. */
-  protected error(reason: CallErrorReason, text: string, cause?: unknown): CallError {
-    const options = cause === undefined ? undefined : { cause };
-    return new CallError(reason, `Cannot call ${this.message.type}: ${text}`, options);
+    this.fail(callError(reason, this.message.type, text, cause));
   }
 
   protected override left(_early: boolean): void {
@@ -415,7 +413,7 @@ class GroupCallWait extends RemoteWait {
   #close(node: string): void {
     this.#open.delete(node);
     if (this.#open.size > 0) return;
-    this.fail(this.#error ?? this.error("finished", `${this.to.name} has no members`));
+    this.fail(this.#error ?? callError("finished", this.message.type, `${this.to.name} has no members`));
   }
 
   protected override left(early: boolean): void {

@@ -57,18 +57,11 @@ export interface ClusterStats {
   oversized: number;
 }
 
-/** Somebody who waits for an answer. */
-export interface Asker {
-  /** An answer has come. There may be several. */
-  answered(answer: Answer): void;
-  /** There is nobody to answer. */
-  nobody(): void;
-  /** The connection is lost, and with it the answer. */
-  disconnected(): void;
-}
+/** What who has asked hears: an answer, of which there may be several; that nobody is there; that the connection is lost. */
+export type News = Answer | { readonly kind: "nobody" } | { readonly kind: "disconnected" };
 
 /** What became of a request. */
-export type Outcome = Answer | { readonly kind: "nobody" | "disconnected" | "timeout" };
+export type Outcome = News | { readonly kind: "timeout" };
 
 /** Where things go. */
 export class Subjects {
@@ -142,7 +135,7 @@ export class Post {
   // Only those that are asked know where answers go, so that nobody else can forge one.
   readonly #inbox: string = newId();
   readonly #own: string; // what subjects of answers to this node begin with
-  readonly #askers = new Map<string, Asker>();
+  readonly #askers = new Map<string, (news: News) => void>();
   readonly #end: () => void;
   #asked = 0;
 
@@ -221,16 +214,16 @@ export class Post {
   /* --------------------------------------------------- asking ----------------------------------------------- */
 
   /**
-   * Sends a message for which `asker` wants an answer.
+   * Sends a message for which an answer is wanted, which `hear` is told.
    *
    * @param node Where the callee is thought to be; `""` if that is not known.
    * @returns Where answers go, until {@linkcode Post.forget}.
    * @throws {BorderError} If it cannot be sent.
    */
-  ask(subject: string, message: AnyMessage, node: string, asker: Asker): string {
+  ask(subject: string, message: AnyMessage, node: string, hear: (news: News) => void): string {
     try {
       const payload = this.border.pack(message, node);
-      const reply = this.#ask(subject, payload, asker, this.#headers(message));
+      const reply = this.#ask(subject, payload, hear, this.#headers(message));
       if (reply === undefined) throw new BorderError("oversized", "too much waits to be sent");
       this.#count(true);
       return reply;
@@ -247,11 +240,7 @@ export class Post {
     timeout: number,
     settle: (outcome: Outcome) => void,
   ): void {
-    const reply = this.#ask(subject, this.border.encode(values), {
-      answered: (answer) => end(answer),
-      nobody: () => end({ kind: "nobody" }),
-      disconnected: () => end({ kind: "disconnected" }),
-    });
+    const reply = this.#ask(subject, this.border.encode(values), (news) => end(news));
     if (reply === undefined) return settle({ kind: "disconnected" });
     const timer = setTimer(now() + timeout, () => end({ kind: "timeout" }));
     const end = (outcome: Outcome) => {
@@ -264,13 +253,13 @@ export class Post {
   #ask(
     subject: string,
     payload: Uint8Array,
-    asker: Asker,
+    hear: (news: News) => void,
     headers?: Readonly<Record<string, string>>,
   ): string | undefined {
     const token = (++this.#asked).toString(36);
     const reply = this.subjects.reply(this.#inbox, token);
     if (!this.bus.publish(subject, payload, { reply, headers })) return undefined;
-    this.#askers.set(token, asker);
+    this.#askers.set(token, hear);
     return reply;
   }
 
@@ -280,24 +269,24 @@ export class Post {
   }
 
   #deliver({ subject, payload, isNobody }: Delivery): void {
-    if (isNobody) this.#askers.get(tokenOf(subject))?.nobody();
+    if (isNobody) this.#askers.get(tokenOf(subject))?.({ kind: "nobody" });
     else this.#take(subject, payload);
   }
 
   #take(subject: string, payload: Uint8Array): void {
-    const asker = this.#askers.get(tokenOf(subject));
-    if (asker === undefined) return; // too late
+    const hear = this.#askers.get(tokenOf(subject));
+    if (hear === undefined) return; // too late
     const value = this.#decode(payload, "");
     const answer = readAnswer(value);
     if (answer?.kind === "at" && !this.#options.heard(answer.node)) return;
-    if (answer !== undefined) return asker.answered(answer);
+    if (answer !== undefined) return hear(answer);
     if (value !== undefined) this.stats.malformed++;
-    asker.answered({ kind: "failure", failure: { name: "BorderError", text: "the answer cannot be read" } });
+    hear({ kind: "failure", failure: { name: "BorderError", text: "the answer cannot be read" } });
   }
 
   /** Tells all who wait for an answer that none can come. */
   disconnected(): void {
-    for (const asker of [...this.#askers.values()]) asker.disconnected();
+    for (const hear of [...this.#askers.values()]) hear({ kind: "disconnected" });
     this.#askers.clear();
   }
 

@@ -193,7 +193,7 @@ const OPT_IN: Record<string, string[]> = {
     "tasklet.ts types",
     "timer.ts",
   ],
-  "calls.ts": ["border.ts", "context.ts", "message.ts", "post.ts", "timer.ts", "wait.ts"],
+  "calls.ts": ["border.ts", "context.ts", "inbox.ts", "message.ts", "post.ts", "timer.ts", "wait.ts"],
   "site.ts": [
     "border.ts",
     "bus.ts types",
