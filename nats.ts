@@ -19,6 +19,7 @@ import {
 } from "@nats-io/transport-node";
 import { NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from "node:tls";
 import type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
 import { report } from "./report.ts";
 import { waitFor } from "./suspend.ts";
@@ -282,6 +283,30 @@ class GuardedTransport extends NodeTransport {
         if (next !== undefined && next !== socket) guard(next);
         socket = next!;
       },
+    });
+  }
+
+  override startTLS(): Promise<TLSSocket> {
+    return this.#secure({ socket: this.socket });
+  }
+
+  override tlsFirst({ hostname, port }: { hostname: string; port: number }): Promise<TLSSocket> {
+    return this.#secure({ host: hostname, port });
+  }
+
+  // As the client does it, but for the guard: who refuses a certificate does so right behind the handshake.
+  async #secure(to: TlsOptions): Promise<TLSSocket> {
+    const certificates = (this.options.tls && await this.loadClientCerts()) as TlsOptions | undefined;
+    const socket = connectTls({ ...to, ...certificates, servername: this.tlsName, rejectUnauthorized: true });
+    guard(socket);
+    return await new Promise((resolve, reject) => {
+      let why: Error | undefined;
+      socket.on("error", (error) => why = error);
+      socket.on("close", () => reject(why ?? new Error("connection closed")));
+      socket.on("secureConnect", () => {
+        socket.removeAllListeners();
+        resolve(socket);
+      });
     });
   }
 

@@ -261,8 +261,8 @@ export class Site {
 
   events(): AsyncIterableIterator<ClusterEvent> {
     const channel = new Channel<ClusterEvent>(MOST_EVENTS);
-    this.#events.add(channel);
     if (this.#isClosed) channel.close();
+    else this.#events.add(channel);
     const events = channel[Symbol.asyncIterator]();
     return {
       next: () => events.next(),
@@ -286,9 +286,9 @@ export class Site {
   async #close(grace: number): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     this.names.close();
-    for (const { end } of this.groups.values()) end();
-    this.groups.clear();
-    await waitFor(this.calls.idle(), grace, "for calls to be answered").catch(() => {}); // there is no more time
+    for (const [name, { group }] of [...this.groups]) for (const task of group) this.leave(name, task);
+    const answered = this.calls.idle();
+    await waitFor(answered, grace, "for calls to be answered", false).catch(() => {}); // there is no more time
     this.#timer?.cancel();
     this.post.tell(this.post.subjects.alive, ["bye", this.post.id]);
     this.post.close();

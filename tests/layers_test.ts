@@ -178,6 +178,7 @@ const OPT_IN: Record<string, string[]> = {
     "@nats-io/transport-node",
     "bus.ts types",
     "node:net types",
+    "node:tls",
     "report.ts",
     "suspend.ts",
     "text.ts",
