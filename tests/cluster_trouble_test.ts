@@ -101,6 +101,7 @@ Deno.test(
   property(
     fc.oneof(
       TROUBLE,
+      fc.record({ kind: fc.constant("end" as const) }),
       fc.record({
         kind: fc.constant("call" as const),
         who: fc.nat(2),
@@ -124,7 +125,8 @@ Deno.test(
       await Tasklet.sleep(1);
       const open = new Set<string>();
       for (const [i, step] of steps.entries()) {
-        if (step.kind !== "call") await trouble(step, all);
+        if (step.kind === "end") await task.kill();
+        else if (step.kind !== "call") await trouble(step, all);
         else {
           const call = `${i}: ${step.who} to ${step.to}`;
           open.add(call);
