@@ -357,7 +357,8 @@ export class RemoteTasklet<in M extends AnyMessage = AnyMessage> implements Rece
 
   // Who has the name on this node, and may be sent such a message.
   #near(message: M): Receiver | undefined {
-    return this.#site.post.border.admits(message) ? this.#site.names.ownerOf(this.name) : undefined;
+    const owner = this.#site.names.ownerOf(this.name);
+    return owner !== undefined && this.#site.post.border.admits(message) ? owner : undefined;
   }
 
   /** Takes a message: whether it was sent, or, on its own node, accepted. @ignore */
