@@ -317,23 +317,27 @@ export function readAnswer(value: unknown): Answer | undefined {
   return { kind, reason: a as CallErrorReason, text: cut(printable(b)), node: c, cause };
 }
 
-function readFailure(name: string, text: string): Failure {
+/** The error that another node tells of, cut to size. */
+export function readFailure(name: string, text: string): Failure {
   return { name: cut(printable(name), 100), text: cut(printable(text)) };
 }
 
 /** Name and text of an error, or of whatever was thrown. */
 export function failureOf(error: unknown): Failure {
-  return {
-    name: error instanceof Error ? cut(printable(String(error.name)), 100) : "Error",
-    text: textOf(error),
-  };
+  const name = shown(() => error instanceof Error ? error.name : "Error", 100) ?? "Error";
+  return { name, text: textOf(error) };
 }
 
 function textOf(error: unknown): string {
+  return shown(() => error instanceof Error ? error.message : error) ?? "it cannot be shown";
+}
+
+// `undefined`: it throws when it is read or made a text.
+function shown(read: () => unknown, most?: number): string | undefined {
   try {
-    return cut(printable(error instanceof Error ? String(error.message) : String(error)));
+    return cut(printable(String(read())), most);
   } catch {
-    return "it cannot be shown"; // its `toString` throws
+    return undefined;
   }
 }
 

@@ -8,7 +8,7 @@
 
 /**
  * A bus as one node sees it. A node never gets what it has published itself, unless as one of those who share a subject.
- * What it calls runs in nobody's name: no tasklet is running.
+ * What it calls runs in nobody's name, no tasklet is running, and never within a call of the bus.
  */
 export interface Bus {
   /** Whether it is connected. */
@@ -48,7 +48,7 @@ export interface Delivery {
   /** Whether it is the word of the bus that nobody is at the subject for which this would be the answer. */
   readonly isNobody: boolean;
   /** A text that came along; `""` if it did not. */
-  header(name: string): string;
+  readonly header: (name: string) => string;
 }
 
 /** What a bus tells of itself. */

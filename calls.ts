@@ -16,14 +16,24 @@
  * @module
  */
 import { running } from "./context.ts";
-import { type Answer, BorderError, failureParcel, noneParcel, valueParcel } from "./border.ts";
-import { type AnyMessage, CallError, type CallErrorReason, callOf, type CallOptions } from "./message.ts";
-import type { MessageConstructor } from "./message.ts";
-import { type Asker, disconnected, type Post, remoteCause } from "./post.ts";
+import { BorderError, failureParcel, noneParcel, valueParcel } from "./border.ts";
+import {
+  type AnyMessage,
+  CallError,
+  type CallErrorReason,
+  callOf,
+  type CallOptions,
+  type MessageConstructor,
+  type Receiver,
+} from "./message.ts";
+import { callError } from "./inbox.ts";
+import { disconnected, type News, type Post, remoteCause } from "./post.ts";
 import { checkMs, now, setTimer, type Timer } from "./timer.ts";
 import { onAbort, Wait, type Waiter } from "./wait.ts";
 
 const MOST_HOPS = 64;
+// How many calls from elsewhere may be open here; who defers replies keeps them open, however many come.
+const MOST_SERVED = 100_000;
 // For how many milliseconds nodes may come forward that have members of a group.
 const MUSTER = 1000;
 
@@ -31,24 +41,14 @@ const MUSTER = 1000;
 const HERE = "(here)"; // no id of a node
 const OTHERS = "(others)";
 
-/** What answers a message: a tasklet or a group. */
-export interface Callee {
-  /** As in `Receiver`. */
-  readonly ask: (message: never, options: CallOptions) => Promise<unknown>;
-}
-
-/** How a message is sent to which an answer is wanted. */
-export interface Passage {
+/** Whom a call goes to. */
+export interface Address {
   /** Where to. */
   readonly subject: string;
   /** What to call that, for people. */
-  readonly to: string;
-  /** The node where the callee is thought to be; `""` if that is not known. */
-  readonly node: string;
-  /** Called with the node where the callee is. */
-  readonly found: (node: string) => void;
-  /** The texts that go along with a message. */
-  readonly headers: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
+  readonly name: string;
+  /** The node where the callee was last; `""` if there may be several. Kept by {@linkcode Calls}. */
+  node: string;
 }
 
 /** A call that has come from elsewhere and has not been answered. */
@@ -73,56 +73,45 @@ export class Calls {
   /* ------------------------------------------------- made here ---------------------------------------------- */
 
   /** Sends a message to a tasklet elsewhere and promises its reply, for which whoever is running waits. */
-  ask(message: AnyMessage, options: CallOptions, passage: Passage): Promise<unknown> {
-    const wait = new RemoteCallWait(running.getStore() as Waiter | undefined, this, message.type, passage);
-    return this.#begin(wait, message, options);
+  ask(message: AnyMessage, options: CallOptions, to: Address): Promise<unknown> {
+    return this.#begin(new RemoteCallWait(caller(), this, message, to), options);
   }
 
   /**
    * Sends a message to a group and promises the first reply, for which whoever is running waits.
    *
-   * @param here The members on this node, if there are any.
+   * @param here The members on this node, if they should be asked.
    */
   askAll(
     message: AnyMessage,
     options: CallOptions,
-    passage: Passage,
-    here: Callee | undefined,
+    to: Address,
+    here: Receiver | undefined,
   ): Promise<unknown> {
-    const wait = new GroupCallWait(running.getStore() as Waiter | undefined, this, message, passage, here);
-    return this.#begin(wait, message, options);
+    return this.#begin(new GroupCallWait(caller(), this, message, to, here), options);
   }
 
-  #begin(
-    wait: RemoteWait,
-    message: AnyMessage,
-    { timeout = Infinity, signal }: CallOptions,
-  ): Promise<unknown> {
+  #begin(wait: RemoteWait, { timeout = Infinity, signal }: CallOptions): Promise<unknown> {
     checkMs("call", "timeout", timeout);
+    if (!signal?.aborted) wait.askHere();
     if (!wait.begin(timeout)) return wait.promise;
     if (signal?.aborted) {
       wait.fail(signal.reason);
-      return wait.promise;
+    } else {
+      if (signal !== undefined) wait.obey(signal);
+      this.#send(wait);
     }
-    if (signal !== undefined) wait.obey(signal);
-    if (this.#post.border.admits(message)) wait.askHere();
-    if (wait.open) this.#send(wait, message);
     return wait.promise;
   }
 
-  #send(wait: RemoteWait, message: AnyMessage): void {
-    const { subject, node, headers } = wait.passage;
+  #send(wait: RemoteWait): void {
+    const { message, to: { subject, node } } = wait;
     if (!this.#post.isUp) return wait.disconnected();
     try {
-      const payload = this.#post.border.pack(message, node);
-      const reply = this.#post.ask(subject, payload, wait, headers(message));
-      if (reply === undefined) throw new BorderError("oversized", "too much waits to be sent");
-      wait.reply = reply;
+      wait.reply = this.#post.ask(subject, message, node, (news) => wait.hear(news));
       this.#waits.add(wait);
-      this.#post.stats.sent++;
     } catch (error) {
       if (!(error instanceof BorderError)) throw error;
-      this.#post.stats.unsent++;
       wait.none("refused", error.message, error);
     }
   }
@@ -140,10 +129,12 @@ export class Calls {
   /* ------------------------------------------------ answered here ------------------------------------------- */
 
   /** Lets `to` answer a message that has come from elsewhere. */
-  serve(to: Callee, message: AnyMessage, reply: string): void {
+  serve(to: Receiver, message: AnyMessage, reply: string): void {
+    if (this.#served.size >= MOST_SERVED) return this.#refuse(reply, "too many calls are open there");
     const callee = "waits" in to ? to as unknown as Waiter : undefined;
+    const answering = to.ask(message, {});
     this.#served.set(reply, { message, callee });
-    to.ask(message as never, {}).then(
+    answering.then(
       (value) => this.#answer(reply, valueParcel(value)),
       (error) => this.#answer(reply, this.#whyNot(error)),
     );
@@ -153,8 +144,13 @@ export class Calls {
 
   #answer(reply: string, values: readonly unknown[]): void {
     this.#served.delete(reply);
-    if (reply !== "") this.#post.answer(reply, values, failureParcel);
+    this.#post.tell(reply, values, failureParcel);
     if (this.#served.size === 0) this.#onIdle?.();
+  }
+
+  #refuse(reply: string, why: string): void {
+    this.#post.stats.refused++;
+    this.#post.tell(reply, noneParcel("refused", why, this.#post.id));
   }
 
   #whyNot(error: unknown): readonly unknown[] {
@@ -215,7 +211,7 @@ export class Calls {
       if (!(wait instanceof RemoteCallWait)) {
         at = wait.target;
       } else if (wait.reply === origin) {
-        return wait.none("deadlock", `${wait.passage.to} waits for the caller: ${way.join(" → ")}`);
+        return wait.none("deadlock", `${wait.to.name} waits for the caller: ${way.join(" → ")}`);
       } else {
         for (const node of wait.nodes) this.#probe(node, wait.reply, origin, way);
         return;
@@ -224,31 +220,36 @@ export class Calls {
   }
 }
 
+function caller(): Waiter | undefined {
+  return running.getStore() as Waiter | undefined;
+}
+
 /** A wait for a reply from elsewhere. */
-abstract class RemoteWait extends Wait<unknown> implements Asker {
+abstract class RemoteWait extends Wait<unknown> {
   /** Where the answer goes. Kept by {@linkcode Calls} alone. */
   reply = "";
   /** Since when it waits. */
   readonly since: number = now();
-  /** How the message goes. */
-  readonly passage: Passage;
+  /** What is sent. */
+  readonly message: AnyMessage;
+  /** To whom. */
+  readonly to: Address;
   readonly #calls: Calls;
-  readonly #type: string;
   #onAbort: Disposable | undefined;
 
-  /** Creates a wait for the reply to a message of the name `type`. */
-  constructor(owner: Waiter | undefined, calls: Calls, type: string, passage: Passage) {
+  /** Creates a wait for the reply to a message. */
+  constructor(owner: Waiter | undefined, calls: Calls, message: AnyMessage, to: Address) {
     super(owner);
     this.#calls = calls;
-    this.#type = type;
-    this.passage = passage;
+    this.message = message;
+    this.to = to;
   }
 
   /** Where the callee is, or the callees are, as far as that is known. */
   abstract get nodes(): Iterable<string>;
 
   override describe(): string {
-    return `for the reply of ${this.passage.to} to ${this.#type}`;
+    return `for the reply of ${this.to.name} to ${this.message.type}`;
   }
 
   override get serving(): boolean {
@@ -260,21 +261,21 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
     this.#onAbort = onAbort(signal, () => this.abort(signal.reason));
   }
 
-  /** Asks who is on this node. */
+  /** Asks who is on this node. Comes first: who waits already might be helped on by something else. */
   askHere(): void {}
 
-  answered(answer: Answer): void {
-    if (answer.kind === "value") return this.resume(answer.value);
-    if (answer.kind === "failure") {
-      const { name, text } = answer.failure;
-      return this.none("remote", `${name}: ${text}`, remoteCause(answer.failure));
+  /** Takes what is heard of the call. */
+  hear(news: News): void {
+    if (news.kind === "value") return this.resume(news.value);
+    if (news.kind === "at") return this.found(news.node);
+    if (news.kind === "nobody") return this.nobody();
+    if (news.kind === "disconnected") return this.disconnected();
+    if (news.kind === "failure") {
+      const { name, text } = news.failure;
+      return this.none("remote", `${name}: ${text}`, remoteCause(news.failure));
     }
-    if (answer.kind === "at") {
-      this.passage.found(answer.node);
-      return this.found(answer.node);
-    }
-    const { reason, text, node, cause } = answer;
-    if (reason === "disconnected") return this.lose(node, this.error(reason, text));
+    const { reason, text, node, cause } = news;
+    if (reason === "disconnected") return this.lose(node, callError(reason, this.message.type, text));
     this.lose(node, new CallError(reason, text, cause && { cause: remoteCause(cause) }));
   }
 
@@ -289,7 +290,7 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
 
   /** The connection is lost. */
   disconnected(): void {
-    this.fail(disconnected(`call ${this.#type}`));
+    this.fail(disconnected(`call ${this.message.type}`));
   }
 
   /** Who has not said by now that it has the message has not got it. */
@@ -297,18 +298,12 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
 
   /** Takes notice that a node has gone. */
   nodeGone(node: string): void {
-    this.lose(node, this.error("finished", `its node has gone: ${node}`));
+    this.lose(node, callError("finished", this.message.type, `its node has gone: ${node}`));
   }
 
   /** Ends the wait because no reply can come. */
   none(reason: CallErrorReason, text: string, cause?: unknown): void {
-    this.fail(this.error(reason, text, cause));
-  }
-
-  /** The error with which it could end. */
-  protected error(reason: CallErrorReason, text: string, cause?: unknown): CallError {
-    const options = cause === undefined ? undefined : { cause };
-    return new CallError(reason, `Cannot call ${this.#type}: ${text}`, options);
+    this.fail(callError(reason, this.message.type, text, cause));
   }
 
   protected override left(_early: boolean): void {
@@ -319,12 +314,7 @@ abstract class RemoteWait extends Wait<unknown> implements Asker {
 
 /** A wait for the reply of one tasklet elsewhere. */
 class RemoteCallWait extends RemoteWait {
-  #node: string | undefined;
-
-  constructor(owner: Waiter | undefined, calls: Calls, type: string, passage: Passage) {
-    super(owner, calls, type, passage);
-    this.#node = passage.node || undefined;
-  }
+  #node: string | undefined = this.to.node || undefined;
 
   override get nodes(): Iterable<string> {
     return this.#node === undefined ? [] : [this.#node];
@@ -332,6 +322,7 @@ class RemoteCallWait extends RemoteWait {
 
   protected override found(node: string): void {
     this.#node = node;
+    if (this.to.node !== "") this.to.node = node;
   }
 
   // Whoever says that there will be no answer is where the call has gone.
@@ -344,7 +335,7 @@ class RemoteCallWait extends RemoteWait {
   }
 
   override nobody(): void {
-    this.none("finished", `nobody has the name ${this.passage.to}`);
+    this.none("finished", `nobody has the name ${this.to.name}`);
   }
 
   override expire(): void {
@@ -359,8 +350,7 @@ class RemoteCallWait extends RemoteWait {
  * for the time of the muster, those that have not said so yet.
  */
 class GroupCallWait extends RemoteWait {
-  readonly #message: AnyMessage;
-  readonly #here: Callee | undefined;
+  readonly #here: Receiver | undefined;
   readonly #controller = new AbortController();
   readonly #open = new Set<string>([OTHERS]); // nodes, and these two
   #error: CallError | undefined; // of the last of them that could have answered
@@ -370,11 +360,10 @@ class GroupCallWait extends RemoteWait {
     owner: Waiter | undefined,
     calls: Calls,
     message: AnyMessage,
-    passage: Passage,
-    here: Callee | undefined,
+    to: Address,
+    here: Receiver | undefined,
   ) {
-    super(owner, calls, message.type, passage);
-    this.#message = message;
+    super(owner, calls, message, to);
     this.#here = here;
   }
 
@@ -383,15 +372,19 @@ class GroupCallWait extends RemoteWait {
   }
 
   override askHere(): void {
-    this.#muster = setTimer(now() + MUSTER, () => this.nobody());
     if (this.#here === undefined) return;
     this.#open.add(HERE);
-    const Class = this.#message.constructor as MessageConstructor;
-    const copy = running.run(this.owner, () => new Class(...this.#message.args));
-    running.run(undefined, () => this.#here!.ask(copy as never, { signal: this.#controller.signal })).then(
+    const Class = this.message.constructor as MessageConstructor;
+    this.#here.ask(new Class(...this.message.args), { signal: this.#controller.signal }).then(
       (value) => this.resume(value),
       (error) => error instanceof CallError ? this.lose(HERE, error) : this.fail(error),
     );
+  }
+
+  override begin(timeout?: number): boolean {
+    const begun = super.begin(timeout);
+    if (begun) this.#muster = setTimer(now() + MUSTER, () => this.nobody());
+    return begun;
   }
 
   protected override found(node: string): void {
@@ -420,7 +413,7 @@ class GroupCallWait extends RemoteWait {
   #close(node: string): void {
     this.#open.delete(node);
     if (this.#open.size > 0) return;
-    this.fail(this.#error ?? this.error("finished", `${this.passage.to} has no members`));
+    this.fail(this.#error ?? callError("finished", this.message.type, `${this.to.name} has no members`));
   }
 
   protected override left(early: boolean): void {

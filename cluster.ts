@@ -33,7 +33,7 @@
  * @module
  */
 import { Border, type BorderClass, type Codec, json, newId } from "./border.ts";
-import type { Passage } from "./calls.ts";
+import type { Address } from "./calls.ts";
 import { running } from "./context.ts";
 import type { Group } from "./group.ts";
 import { onFinish } from "./life.ts";
@@ -41,8 +41,8 @@ import type { Bus, BusListener } from "./bus.ts";
 import { connectToNats, type NatsOptions } from "./nats.ts";
 import type { AnyMessage, CallOptions, Receiver } from "./message.ts";
 import type { RegisterOptions, Registration } from "./names.ts";
-import { type ClusterStats, Post, Subjects } from "./post.ts";
-import { type ClusterEvent, Site, type Tracer } from "./site.ts";
+import { type ClusterStats, Subjects, type Tracer } from "./post.ts";
+import { type ClusterEvent, GRACE, Site } from "./site.ts";
 import { suspend, waitFor } from "./suspend.ts";
 import { type AnyTasklet, MSG_DOWN, Tasklet, type WaitOptions } from "./tasklet.ts";
 import { checkMs } from "./timer.ts";
@@ -59,11 +59,8 @@ export {
 export type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
 export { ConnectError, type NatsOptions, type NatsTls } from "./nats.ts";
 export { NameTakenError, type RegisterOptions, type Registration } from "./names.ts";
-export type { ClusterStats } from "./post.ts";
-export type { ClusterEvent, Tracer } from "./site.ts";
-
-// For how many milliseconds calls that have come may be answered when the cluster is closed.
-const GRACE = 5000;
+export type { ClusterStats, Tracer } from "./post.ts";
+export type { ClusterEvent } from "./site.ts";
 
 /** How a node takes part in a cluster. */
 export interface ClusterOptions<C extends BorderClass> {
@@ -93,7 +90,7 @@ export interface ClusterOptions<C extends BorderClass> {
    */
   readonly deadAfter?: number | undefined;
   /**
-   * How many bytes a message may have; less, if the server takes less.
+   * How many bytes a message may have, 8192 at least; less, if the server takes less.
    *
    * @default {1048576}
    */
@@ -137,6 +134,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    * @throws {ConnectError} If no server can be reached, or the credentials are refused.
    * @throws {TimeoutError} If there is no connection within `timeout`.
    * @throws {TypeError} If two of `messages` have the same type.
+   * @throws {RangeError} If an option is out of its bounds.
    */
   static connect<C extends BorderClass>(
     options: ClusterOptions<C> & NatsOptions,
@@ -156,35 +154,30 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
     options: ClusterOptions<C>,
     timeout: number = Infinity,
   ): Promise<Cluster<InstanceType<C>>> {
-    const { heartbeat = 2000, deadAfter = 4 * heartbeat, prefix = "concurrence" } = options;
-    checkTimes(heartbeat, deadAfter);
-    const border = new Border(options.messages, options.codec ?? json, options.maxPayload ?? 1024 * 1024);
+    const { prefix = "concurrence", heartbeat = 2000, deadAfter = 4 * heartbeat } = options;
+    const { maxPayload = 1024 * 1024, codec = json, messages, tracer } = options;
+    checkOptions(heartbeat, deadAfter, maxPayload);
+    const border = new Border(messages, codec, maxPayload);
     const subjects = new Subjects(prefix);
     const owner = Tasklet.current();
     const id = newId();
-    let site = undefined as Site | undefined;
+    let site: Site | undefined;
     const listener: BusListener = {
       down: () => site?.down(),
       up: () => site?.up(),
       error: (error) => site?.tell({ type: "error", error }),
     };
-    const opening = running.run(undefined, () => open(id, listener));
-    const bus = await suspend<Bus>(
-      (resume, fail) => {
-        opening.then(resume, fail);
-        return () => void opening.then((bus) => bus.close(), () => {});
-      },
+    const bus = await obtain(
+      () => open(id, listener),
+      (bus) => bus.close(),
       timeout,
       "for the connection to the cluster",
     );
     border.limit(bus.maxPayload);
-    site = running.run(undefined, () => {
-      const post = new Post(id, bus, subjects, border);
-      return new Site(post, bus, { heartbeat, deadAfter, tracer: options.tracer });
+    return running.run(undefined, () => {
+      site = new Site(id, bus, subjects, border, { heartbeat, deadAfter, tracer, owner });
+      return new Cluster<InstanceType<C>>(site);
     });
-    const joined = site;
-    if (owner !== undefined) onFinish(owner, () => void joined.close(GRACE));
-    return new Cluster<InstanceType<C>>(joined);
   }
 
   /** Whether it is connected. */
@@ -194,7 +187,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
 
   /** The server it is, or was last, connected to: host and port. */
   get server(): string {
-    return this.#site.bus.server;
+    return this.#site.post.bus.server;
   }
 
   /** What was counted since it has joined. */
@@ -218,18 +211,15 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    * @throws {RangeError} If the name has not 1 to 256 characters.
    * @throws {Error} If the tasklet has finished, or the cluster is closed.
    */
-  register<P extends AnyMessage>(
+  async register<P extends AnyMessage>(
     name: string,
     task: Tasklet<unknown, P>,
     options: RegisterOptions = {},
   ): Promise<Registration> {
     this.#site.check("register");
-    const registering = running.run(undefined, () => this.#site.names.register(name, task, options));
-    return suspend(
-      (resume, fail) => {
-        registering.then(resume, fail);
-        return () => void registering.then((registration) => registration.unregister(), () => {});
-      },
+    return await obtain(
+      () => this.#site.names.register(name, task, options),
+      (registration) => registration.unregister(),
       Infinity,
       `to register ${name}`,
     );
@@ -250,9 +240,7 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
     this.#site.check("look up");
     checkMs("look up", "timeout", timeout);
     const place = await waitFor(this.#site.names.find(name), timeout, `to find ${name}`);
-    if (place === undefined) return undefined;
-    this.#site.heard(place.node);
-    return new RemoteTasklet(this.#site, name, place.isPool ? "" : place.node);
+    return place && new RemoteTasklet(this.#site, name, place.isPool ? "" : place.node);
   }
 
   /** The group of that name: all tasklets that have joined it, on whatever node. */
@@ -264,20 +252,20 @@ export class Cluster<in out M extends AnyMessage = AnyMessage> implements AsyncD
    * Sends the running tasklet a `MSG_DOWN(remote, error)` when a name loses its owner, at once if it has none.
    *
    * `error` is `undefined` if the owner's body returned or the name was given back; a {@linkcode CallError} with the
-   * reason `"remote"` if the owner failed or was killed, and `"finished"` if its node has gone. The message comes
-   * whatever the capacity of the mailbox.
+   * reason `"remote"` if the owner failed or was killed, `"finished"` if its node has gone, and `"disconnected"` if this
+   * cluster is closed before. The message comes whatever the capacity of the mailbox.
    *
    * @param remote Who is monitored; the first argument of the message.
    * @param MSG A message class to send instead, with the same arguments, which then have their right types.
    * @returns What ends the monitoring.
-   * @throws {Error} Outside of a tasklet.
+   * @throws {Error} Outside of a tasklet, or if the cluster is closed.
    */
   monitor(
     remote: RemoteTasklet<never>,
     MSG: new (remote: RemoteTasklet<never>, error: unknown) => AnyMessage = MSG_DOWN as never,
   ): Disposable {
-    const watcher = Tasklet.current();
-    if (watcher === undefined) throw new Error(`Cannot monitor ${remote}: no tasklet is running`);
+    const watcher = here("monitor", remote.name);
+    this.#site.check("monitor");
     const watch = this.#site.names.watch(remote.name, (error) => {
       end[Symbol.dispose]();
       watcher.inbox.deliverAnyway(running.run(undefined, () => new MSG(remote, error)));
@@ -348,45 +336,40 @@ export class RemoteTasklet<in M extends AnyMessage = AnyMessage> implements Rece
   /** The name. */
   readonly name: string;
   readonly #site: Site;
-  readonly #subject: string;
-  #node: string;
+  readonly #address: Address;
 
   /** Use {@linkcode Cluster.lookup}. @ignore */
   constructor(site: Site, name: string, node: string) {
     this.#site = site;
     this.name = name;
-    this.#subject = site.post.subjects.name(name);
-    this.#node = node;
+    this.#address = { subject: site.post.subjects.of("name", name), name, node };
   }
 
   /** The node where it was last; `""` for a pool. */
   get node(): string {
-    return this.#node;
+    return this.#address.node;
   }
 
   /** The name, with the node. */
   toString(): string {
-    return `${this.name}@${this.#node || "pool"}`;
+    return `${this.name}@${this.node || "pool"}`;
+  }
+
+  // Who has the name on this node, and may be sent such a message.
+  #near(message: M): Receiver | undefined {
+    const owner = this.#site.names.ownerOf(this.name);
+    return owner !== undefined && this.#site.post.border.admits(message) ? owner : undefined;
   }
 
   /** Takes a message: whether it was sent, or, on its own node, accepted. @ignore */
   deliver(message: M): boolean {
-    const owner = this.#site.names.ownerOf(this.name) as Receiver | undefined;
-    if (owner === undefined) return this.#site.send(this.#subject, message);
-    return this.#site.post.border.admits(message) && owner.deliver(message);
+    return this.#near(message)?.deliver(message) ?? this.#site.post.send(this.#address.subject, message);
   }
 
   /** Takes a message and promises its reply. @ignore */
   ask(message: M, options: CallOptions): Promise<unknown> {
-    const owner = this.#site.names.ownerOf(this.name) as Receiver | undefined;
-    if (owner !== undefined && this.#site.post.border.admits(message)) return owner.ask(message, options);
-    return this.#site.calls.ask(
-      message,
-      options,
-      this.#site.passage(this.#subject, this.name, this.#node, (node) => {
-        if (this.#node !== "") this.#node = node;
-      }),
-    );
+    return this.#near(message)?.ask(message, options) ??
+      this.#site.calls.ask(message, options, this.#address);
   }
 }
 
@@ -408,16 +391,17 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
   /** The members on other nodes alone. */
   readonly elsewhere: Receiver<M>;
   readonly #site: Site;
-  readonly #subject: string;
+  readonly #address: Address;
 
   /** Use {@linkcode Cluster.group}. @ignore */
   constructor(site: Site, name: string) {
+    const subject = site.post.subjects.of("group", name);
     this.#site = site;
     this.name = name;
-    this.#subject = site.post.subjects.group(name);
+    this.#address = { subject, name, node: "" };
     this.elsewhere = {
-      deliver: (message) => site.send(this.#subject, message),
-      ask: (message, options) => site.calls.askAll(message, options, this.#passage(), undefined),
+      deliver: (message) => site.post.send(subject, message),
+      ask: (message, options) => site.calls.askAll(message, options, this.#address, undefined),
     };
   }
 
@@ -450,7 +434,7 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
    */
   join<P extends AnyMessage>(task: Tasklet<unknown, P> = here("join", this.name)): boolean {
     this.#site.check("join");
-    return this.#site.join(this.name, this.#subject, task);
+    return this.#site.join(this.name, this.#address.subject, task);
   }
 
   /**
@@ -478,25 +462,43 @@ export class ClusterGroup<in M extends AnyMessage = AnyMessage> implements Recei
 
   /** Takes a message and promises the first reply. @ignore */
   ask(message: M, options: CallOptions): Promise<unknown> {
-    return this.#site.calls.askAll(message, options, this.#passage(), this.#here);
-  }
-
-  #passage(): Passage {
-    return this.#site.passage(this.#subject, this.name, "", () => {});
+    const here = this.#site.post.border.admits(message) ? this.#here : undefined;
+    return this.#site.calls.askAll(message, options, this.#address, here);
   }
 }
 
-function checkTimes(heartbeat: number, deadAfter: number): void {
-  checkMs("join a cluster", "heartbeat", heartbeat);
-  checkMs("join a cluster", "deadAfter", deadAfter);
-  if (heartbeat >= 1 && deadAfter >= 2 * heartbeat) return;
-  throw new RangeError(
-    `Cannot join a cluster: "heartbeat" must be 1 or more, and "deadAfter" twice as much, got ${heartbeat} and ${deadAfter}`,
+// Waits for what `open` promises, in nobody's name. What comes too late for who waits is given back by `undo`.
+function obtain<T>(
+  open: () => Promise<T>,
+  undo: (value: T) => unknown,
+  timeout: number,
+  what: string,
+): Promise<T> {
+  return suspend(
+    (resume, fail) => {
+      const opening = running.run(undefined, open);
+      opening.then(resume, fail);
+      return () => void opening.then(undo).catch(() => {}); // who would be told has gone
+    },
+    timeout,
+    what,
   );
 }
 
-function here(what: string, group: string): Tasklet {
+function checkOptions(heartbeat: number, deadAfter: number, maxPayload: number): void {
+  checkMs("join a cluster", "heartbeat", heartbeat);
+  checkMs("join a cluster", "deadAfter", deadAfter);
+  if (!(heartbeat >= 1 && deadAfter >= 2 * heartbeat && deadAfter < Infinity)) {
+    throw new RangeError(
+      `Cannot join a cluster: "heartbeat" must be 1 or more, and "deadAfter" twice as much, got ${heartbeat} and ${deadAfter}`,
+    );
+  }
+  if (maxPayload >= 8192) return; // in which all that nodes tell each other has room
+  throw new RangeError(`Cannot join a cluster: "maxPayload" must be 8192 or more, got ${maxPayload}`);
+}
+
+function here(what: string, name: string): Tasklet {
   const task = Tasklet.current();
-  if (task === undefined) throw new Error(`Cannot ${what} ${group}: no tasklet is running`);
+  if (task === undefined) throw new Error(`Cannot ${what} ${name}: no tasklet is running`);
   return task;
 }

@@ -12,20 +12,25 @@
  * lost and is back, and when a node is heard that was thought dead. Of two owners the later one loses the name; a connection
  * that was lost counts as letting go of all names and claiming them anew.
  *
+ * **Watches.** Who watches a name is told by its owner when it is free, and by the node when that one goes. Since such news
+ * can be lost, it looks from time to time itself. A name that nobody seems to have, although its node is there, may be that
+ * of a node which is just getting its connection back: it is looked for once more before anybody is told.
+ *
  * Runtime-neutral.
  *
  * @module
  */
-import { type Failure, failureOf, isId } from "./border.ts";
+import { type Failure, failureOf, isId, readFailure } from "./border.ts";
 import type { Delivery } from "./bus.ts";
 import { CallError } from "./message.ts";
 import { onFinish } from "./life.ts";
 import { disconnected, type Outcome, type Post, remoteCause } from "./post.ts";
-import type { AnyTasklet } from "./tasklet.ts";
-import { now, setTimer } from "./timer.ts";
+import type { Times } from "./presence.ts";
+import type { AnyTasklet, Tasklet } from "./tasklet.ts";
+import { now } from "./timer.ts";
 
-// After how many times the silence that makes a node dead an owner says again what it has.
-const ASSERTIONS = 4;
+// After how many times the silence that makes a node dead an owner says again what it has, and a watch looks again.
+const AGAIN = 4;
 
 /** A name that somebody else in the cluster has. */
 export class NameTakenError extends Error {
@@ -66,8 +71,8 @@ export class Registration implements AsyncDisposable {
   state: "claiming" | "held" | "ended" = "claiming";
   /** What must end with it. Kept by {@linkcode Names} alone. */
   readonly ends: (() => void)[] = [];
-  /** Ends the repetition of what it says. Kept by {@linkcode Names} alone. */
-  stopAsserting: () => void = () => {};
+  /** When it is said again that it is had. Kept by {@linkcode Names} alone. */
+  sayAt = 0;
   /** Called when it is lost. */
   readonly onLost: () => void;
   readonly #names: Names;
@@ -101,11 +106,7 @@ export interface Place {
 }
 
 /** What names need of their node. */
-export interface NamesOptions {
-  /** Milliseconds between two signs of life. */
-  readonly heartbeat: number;
-  /** Milliseconds of silence after which a node is gone. */
-  readonly deadAfter: number;
+export interface NamesOptions extends Times {
   /** Handles what comes for a name. */
   readonly serve: (registration: Registration, delivery: Delivery) => void;
   /** Called when a name was lost to another node. */
@@ -120,6 +121,7 @@ export class Names {
   readonly #registrations = new Map<string, Registration[]>();
   readonly #watches = new Map<string, Watch>();
   readonly #untold = new Map<string, readonly string[]>(); // names given back while the connection was lost
+  #isClosed = false;
 
   /** Creates an empty list. */
   constructor(post: Post, options: NamesOptions) {
@@ -128,9 +130,9 @@ export class Names {
   }
 
   /** The tasklet of this node that has a name for itself alone. */
-  ownerOf(name: string): AnyTasklet | undefined {
-    const [first] = this.#registrations.get(name) ?? [];
-    return first !== undefined && !first.isPool && first.state === "held" ? first.task : undefined;
+  ownerOf(name: string): Tasklet | undefined {
+    const first = this.#registrations.get(name)?.[0];
+    return first?.state === "held" && !first.isPool ? first.task as Tasklet : undefined;
   }
 
   /**
@@ -146,7 +148,7 @@ export class Names {
     if (!(registration.isPool && fellows.every((each) => each.isPool)) && fellows.length > 0) {
       throw taken(name);
     }
-    if (task.isOver) throw new Error(`Cannot register ${JSON.stringify(name)}: ${task} has finished`);
+    if (task.isOver) throw this.#whyEnded(registration);
     this.#registrations.set(name, [...fellows, registration]);
     const watch = onFinish(task, (error) => {
       this.#end(registration, error === undefined ? undefined : failureOf(error));
@@ -164,17 +166,20 @@ export class Names {
   async #acquire(registration: Registration, isOurs: boolean): Promise<void> {
     const { name, isPool, ends } = registration;
     const { subjects } = this.#post;
-    ends.push(this.#post.subscribe(subjects.claim(name), (delivery) => this.#hear(registration, delivery)));
+    ends.push(
+      this.#post.bus.subscribe(subjects.of("claim", name), (delivery) => this.#hear(registration, delivery)),
+    );
     if (!isOurs) await this.#claim(registration);
     const serve = (delivery: Delivery) => this.#options.serve(registration, delivery);
-    const subject = subjects.name(name);
-    const end = isPool ? await this.#post.share(subject, serve) : this.#post.subscribe(subject, serve);
+    const subject = subjects.of("name", name);
+    const end = isPool ? await this.#post.share(subject, serve) : this.#post.bus.subscribe(subject, serve);
     if (registration.state === "ended") end();
     else ends.push(end);
     if (registration.state === "claiming") registration.state = "held";
+    // Soon: servers of the bus tell each other of subscriptions in their own time, so two claims may miss each other.
+    registration.sayAt = now() + this.#options.heartbeat;
     await this.#post.flush();
     if (registration.state !== "held") throw this.#whyEnded(registration);
-    this.#assertIn(registration, this.#options.heartbeat);
   }
 
   // Returns when nobody objects.
@@ -182,7 +187,7 @@ export class Names {
     const { name } = registration;
     const end = now() + this.#options.deadAfter; // however often somebody gives way
     while (now() < end) {
-      const outcome = await this.#ask(this.#post.subjects.claim(name), [
+      const outcome = await this.#ask(this.#post.subjects.of("claim", name), [
         "claim",
         ...this.#right(registration),
       ]);
@@ -190,8 +195,8 @@ export class Names {
       if (outcome.kind === "disconnected") throw disconnected(`register ${JSON.stringify(name)}`);
       if (outcome.kind === "nobody" || outcome.kind === "timeout") return;
       const answer = outcome.kind === "value" ? outcome.value : undefined;
-      if (answer === "taken") throw taken(name);
       if (answer === "join") return;
+      if (answer !== "yield") throw taken(name);
       // Somebody has given way, and may not have been the only one.
     }
   }
@@ -202,7 +207,10 @@ export class Names {
     const { heartbeat, deadAfter } = this.#options;
     const end = now() + deadAfter;
     for (let left = deadAfter; left > 0; left = end - now()) {
-      const outcome = await this.#post.request(subject, values, Math.min(heartbeat, left));
+      const timeout = Math.min(heartbeat, left);
+      const outcome = await new Promise<Outcome>((resolve) =>
+        this.#post.request(subject, values, timeout, resolve)
+      );
       if (outcome.kind !== "timeout") return outcome;
     }
     return { kind: "timeout" };
@@ -212,11 +220,10 @@ export class Names {
     return [this.#post.id, since, isPool];
   }
 
-  #whyEnded(registration: Registration): Error {
-    const { name, task } = registration;
-    return task.isOver
-      ? new Error(`Cannot register ${JSON.stringify(name)}: ${task} has finished`)
-      : taken(name);
+  #whyEnded({ name, task }: Registration): Error {
+    if (!task.isOver && !this.#isClosed) return taken(name);
+    const why = task.isOver ? `${task} has finished` : "the cluster is closed";
+    return new Error(`Cannot register ${JSON.stringify(name)}: ${why}`);
   }
 
   /** Gives a name back. */
@@ -226,11 +233,17 @@ export class Names {
     if (this.#post.isUp) await this.#post.flush().catch(() => {}); // then the bus has let go of it anyway
   }
 
-  /** Gives all names back. */
+  /** Gives all names back, and tells all who watch some that they will not hear of them any more. */
   close(): void {
-    for (const registration of [...this.#registrations.values()].flat()) this.#end(registration);
-    for (const watch of this.#watches.values()) watch.end();
-    this.#watches.clear();
+    this.#isClosed = true;
+    for (const registration of this.#all()) this.#end(registration);
+    for (const watch of [...this.#watches.values()]) {
+      this.#fire(watch, new CallError("disconnected", `Cannot monitor ${watch.name}: the cluster is closed`));
+    }
+  }
+
+  #all(): Registration[] {
+    return [...this.#registrations.values()].flat();
   }
 
   #end(registration: Registration, failure?: Failure): void {
@@ -238,7 +251,6 @@ export class Names {
     const { name } = registration;
     const wasHeld = registration.state === "held";
     registration.state = "ended";
-    registration.stopAsserting();
     for (const end of registration.ends) end();
     const left = this.#registrations.get(name)!.filter((each) => each !== registration);
     if (left.length > 0) this.#registrations.set(name, left);
@@ -250,7 +262,7 @@ export class Names {
   }
 
   #tellGone(name: string, notice: readonly string[]): boolean {
-    return this.#post.tell(this.#post.subjects.gone(name), ["gone", this.#post.id, ...notice]);
+    return this.#post.tell(this.#post.subjects.of("gone", name), ["gone", this.#post.id, ...notice]);
   }
 
   /* --------------------------------------------- claims of others -------------------------------------------- */
@@ -278,33 +290,34 @@ export class Names {
     registration.onLost();
   }
 
-  // Again and again, since it may not have been heard. The first time comes soon: servers of the bus tell each other of
-  // subscriptions in their own time, so two claims may have missed each other.
-  #assertIn(registration: Registration, ms: number): void {
-    const timer = setTimer(now() + ms, () => {
-      this.#assert(registration);
-      this.#assertIn(registration, ASSERTIONS * this.#options.deadAfter);
-    });
-    registration.stopAsserting = () => timer.cancel();
-  }
-
   #assert(registration: Registration): void {
     if (registration.state !== "held") return;
-    this.#post.tell(this.#post.subjects.claim(registration.name), ["held", ...this.#right(registration)]);
+    registration.sayAt = now() + AGAIN * this.#options.deadAfter;
+    this.#post.tell(this.#post.subjects.of("claim", registration.name), [
+      "held",
+      ...this.#right(registration),
+    ]);
   }
 
   /** Says what this node has, because somebody may not know. */
   assertAll(): void {
-    for (const registration of [...this.#registrations.values()].flat()) this.#assert(registration);
+    for (const registration of this.#all()) this.#assert(registration);
+  }
+
+  /** Does what is due: says again what this node has, and looks again for what it watches. */
+  tick(): void {
+    const time = now();
+    for (const registration of this.#all()) if (registration.sayAt <= time) this.#assert(registration);
+    for (const watch of this.#watches.values()) if (watch.lookAt <= time) void this.#look(watch);
   }
 
   /** The connection was lost and is back: nothing that was had before can be relied on. */
   reconnected(): void {
     for (const [name, notice] of this.#untold) this.#tellGone(name, notice);
     this.#untold.clear();
-    for (const registration of [...this.#registrations.values()].flat()) registration.since = time();
+    for (const registration of this.#all()) registration.since = time();
     this.assertAll();
-    for (const watch of this.#watches.values()) void this.#check(watch);
+    for (const watch of this.#watches.values()) void this.#look(watch);
   }
 
   /* ------------------------------------------------- watching ------------------------------------------------ */
@@ -315,9 +328,9 @@ export class Names {
    * @throws {CallError} If the connection is lost.
    */
   async find(name: string): Promise<Place | undefined> {
-    const [first] = this.#registrations.get(name) ?? [];
+    const first = this.#registrations.get(name)?.[0];
     if (first?.state === "held") return { node: this.#post.id, isPool: first.isPool };
-    const outcome = await this.#ask(this.#post.subjects.name(name), [0]);
+    const outcome = await this.#ask(this.#post.subjects.of("name", name), [0]);
     if (outcome.kind === "disconnected") throw disconnected(`look up ${JSON.stringify(name)}`);
     return outcome.kind === "at" ? { node: outcome.node, isPool: outcome.isPool } : undefined;
   }
@@ -326,13 +339,13 @@ export class Names {
   watch(name: string, tell: (error: unknown) => void): Disposable {
     let watch = this.#watches.get(name);
     if (watch === undefined) {
-      const end = this.#post.subscribe(
-        this.#post.subjects.gone(name),
+      const end = this.#post.bus.subscribe(
+        this.#post.subjects.of("gone", name),
         (delivery) => this.#hearGone(name, delivery),
       );
       watch = new Watch(name, end);
       this.#watches.set(name, watch);
-      void this.#check(watch);
+      void this.#look(watch);
     }
     watch.tellers.add(tell);
     return {
@@ -352,54 +365,62 @@ export class Names {
     if (value === undefined) return;
     const [kind, node, error, text] = Array.isArray(value) ? value : [];
     if (kind !== "gone" || !isId(node)) return this.#post.malformed("notice", delivery.reply);
-    const failure = typeof error === "string" && typeof text === "string" ? { name: error, text } : undefined;
+    const failure = typeof error === "string" && typeof text === "string"
+      ? readFailure(error, text)
+      : undefined;
     this.#gone(name, node, failure);
   }
 
   #gone(name: string, node: string, failure: Failure | undefined): void {
     const watch = this.#watches.get(name);
     if (watch === undefined) return;
-    if (watch.isChecking || watch.place?.isPool) return void this.#check(watch);
-    if (watch.place?.node !== node) return;
-    this.#fire(
-      watch,
-      failure === undefined ? undefined : failed(name, failure),
-    );
+    if (watch.isLooking || watch.place?.isPool) return void this.#look(watch);
+    if (watch.place?.node === node) this.#fire(watch, failure && failed(name, failure));
   }
 
   /** Takes notice that a node has gone. */
   nodeGone(node: string): void {
     for (const watch of [...this.#watches.values()]) {
       if (watch.place?.node !== node) continue;
-      if (watch.place.isPool) void this.#check(watch);
+      if (watch.place.isPool) void this.#look(watch);
       else this.#fire(watch, new CallError("finished", `The node of ${watch.name} has gone: ${node}`));
     }
   }
 
   // Again if something has happened meanwhile.
-  async #check(watch: Watch): Promise<void> {
+  async #look(watch: Watch): Promise<void> {
+    const { heartbeat, deadAfter } = this.#options;
+    watch.lookAt = now() + AGAIN * deadAfter;
     watch.isStale = true;
-    if (watch.isChecking) return;
-    watch.isChecking = true;
+    if (watch.isLooking) return;
+    watch.isLooking = true;
     let place: Place | undefined;
     try {
       while (watch.isStale) {
         watch.isStale = false;
         place = await this.find(watch.name);
       }
-    } catch {
-      return; // the connection is lost; it is checked again when it is back
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      return; // the connection is lost; it is looked for again when it is back
     } finally {
-      watch.isChecking = false;
+      watch.isLooking = false;
     }
     if (this.#watches.get(watch.name) !== watch) return;
+    if (place !== undefined) return this.#found(watch, place);
+    if (watch.place === undefined || watch.isMissed) {
+      return this.#fire(watch, new CallError("finished", `Nobody has the name ${watch.name}`));
+    }
+    watch.isMissed = true;
+    watch.lookAt = now() + 1.5 * heartbeat;
+  }
+
+  #found(watch: Watch, place: Place): void {
     const before = watch.place;
     watch.place = place;
-    if (place === undefined) {
-      this.#fire(watch, new CallError("finished", `Nobody has the name ${watch.name}`));
-    } else if (before !== undefined && before.node !== place.node && !place.isPool) {
-      this.#fire(watch, new CallError("finished", `The name ${watch.name} has another owner`));
-    }
+    watch.isMissed = false;
+    if (before === undefined || before.node === place.node || place.isPool) return;
+    this.#fire(watch, new CallError("finished", `The name ${watch.name} has another owner`));
   }
 
   #fire(watch: Watch, error: unknown): void {
@@ -414,8 +435,10 @@ class Watch {
   readonly end: () => void;
   readonly tellers = new Set<(error: unknown) => void>();
   place: Place | undefined; // where it was found last
-  isChecking = false;
-  isStale = false; // while it is checked: what comes out of that may not hold any more
+  isMissed = false; // it was looked for since, and not found
+  lookAt = Infinity; // when it is looked for again
+  isLooking = false;
+  isStale = false; // while it is looked for: what comes out of that may not hold any more
 
   constructor(name: string, end: () => void) {
     this.name = name;

@@ -19,10 +19,11 @@ import {
 } from "@nats-io/transport-node";
 import { NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import type { Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from "node:tls";
 import type { Bus, BusListener, Delivery, PublishOptions } from "./bus.ts";
 import { report } from "./report.ts";
+import { waitFor } from "./suspend.ts";
 import { printable } from "./text.ts";
-import { now, setTimer } from "./timer.ts";
 
 const encoder = new TextEncoder();
 
@@ -224,23 +225,11 @@ class NatsBus implements Bus {
 
   async #close(): Promise<void> {
     // What cannot be sent any more is lost with the connection: there is nobody left to be told.
-    if (this.#isUp) await settledWithin(PARTING, this.#nats.flush());
+    if (this.#isUp) await waitFor(this.#nats.flush(), PARTING, "for NATS", true).catch(() => {});
     await this.#nats.close();
     await (await this.#shares?.catch(() => undefined))?.close();
     this.#isUp = false;
   }
-}
-
-/** Resolves when `promise` is settled, or `ms` milliseconds have passed. */
-function settledWithin(ms: number, promise: Promise<unknown>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimer(now() + ms, resolve);
-    const over = () => {
-      timer.cancel();
-      resolve();
-    };
-    promise.then(over, over);
-  });
 }
 
 // A handler that throws would end the connection.
@@ -248,39 +237,17 @@ function callback(handle: (delivery: Delivery) => void): (error: Error | null, m
   return (error, message) => {
     if (error !== null) return; // the bus refuses the subject: the listener is told of that
     try {
-      handle(new NatsDelivery(message));
+      handle(deliveryOf(message));
     } catch (error) {
       report("A message from NATS could not be handled:", error);
     }
   };
 }
 
-class NatsDelivery implements Delivery {
-  readonly #message: Msg;
-
-  constructor(message: Msg) {
-    this.#message = message;
-  }
-
-  get subject(): string {
-    return this.#message.subject;
-  }
-
-  get payload(): Uint8Array {
-    return this.#message.data;
-  }
-
-  get reply(): string {
-    return this.#message.reply ?? "";
-  }
-
-  get isNobody(): boolean {
-    return this.#message.data.length === 0 && this.#message.headers?.code === 503;
-  }
-
-  header(name: string): string {
-    return this.#message.headers?.get(name) ?? "";
-  }
+function deliveryOf(message: Msg): Delivery {
+  const { subject, data: payload, reply = "" } = message;
+  const isNobody = payload.length === 0 && message.headers?.code === 503;
+  return { subject, payload, reply, isNobody, header: (name) => message.headers?.get(name) ?? "" };
 }
 
 function headersOf(texts: Readonly<Record<string, string>>): MsgHdrs {
@@ -297,12 +264,14 @@ function connect(options: ConnectionOptions): Promise<NatsConnection> {
 }
 
 /**
- * Keeps a reset connection from ending the program.
+ * Keeps a reset connection from ending the program, and one to a server that says nothing from outliving its attempt.
  *
  * When the client closes a socket, it takes away all its listeners. If the server has reset the connection in the same
  * moment, as it may after having refused credentials, the error of the socket is still on its way then, finds no
  * listener, and counts as uncaught. So each socket gets one that cannot be taken away. Nothing is hidden by it: the client
  * has listeners of its own as long as it wants to know.
+ *
+ * A socket on which the server has not introduced itself, the client does not close when it gives up.
  */
 class GuardedTransport extends NodeTransport {
   constructor() {
@@ -315,6 +284,35 @@ class GuardedTransport extends NodeTransport {
         socket = next!;
       },
     });
+  }
+
+  override startTLS(): Promise<TLSSocket> {
+    return this.#secure({ socket: this.socket });
+  }
+
+  override tlsFirst({ hostname, port }: { hostname: string; port: number }): Promise<TLSSocket> {
+    return this.#secure({ host: hostname, port });
+  }
+
+  // As the client does it, but for the guard: who refuses a certificate does so right behind the handshake.
+  async #secure(to: TlsOptions): Promise<TLSSocket> {
+    const certificates = (this.options.tls && await this.loadClientCerts()) as TlsOptions | undefined;
+    const socket = connectTls({ ...to, ...certificates, servername: this.tlsName, rejectUnauthorized: true });
+    guard(socket);
+    return await new Promise((resolve, reject) => {
+      let why: Error | undefined;
+      socket.on("error", (error) => why = error);
+      socket.on("close", () => reject(why ?? new Error("connection closed")));
+      socket.on("secureConnect", () => {
+        socket.removeAllListeners();
+        resolve(socket);
+      });
+    });
+  }
+
+  override close(error?: Error): Promise<void> {
+    if (!this.connected) this.discard();
+    return super.close(error);
   }
 }
 

@@ -15,12 +15,27 @@ import {
   type Failure,
   newId,
   noneParcel,
+  type Parcel,
   partOf,
   readAnswer,
 } from "./border.ts";
 import type { Bus, Delivery } from "./bus.ts";
-import { CallError } from "./message.ts";
+import { type AnyMessage, CallError } from "./message.ts";
+import { report } from "./report.ts";
 import { now, setTimer } from "./timer.ts";
+
+/**
+ * How the trace of a message goes along: in the headers `traceparent`, `tracestate` and `baggage`. `instrument()` of
+ * `@x/concurrence/otel` has one.
+ */
+export interface Tracer {
+  /** The headers for a message that is sent now. */
+  readonly inject: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
+  /** Called with a message from elsewhere that has any of them, before it is delivered. */
+  readonly extract: (message: AnyMessage, headers: Readonly<Record<string, string>>) => void;
+}
+
+const TRACE_HEADERS = ["traceparent", "tracestate", "baggage"];
 
 /** What a node has counted since it joined. */
 export interface ClusterStats {
@@ -42,18 +57,11 @@ export interface ClusterStats {
   oversized: number;
 }
 
-/** Somebody who waits for an answer. */
-export interface Asker {
-  /** An answer has come. There may be several. */
-  answered(answer: Answer): void;
-  /** There is nobody to answer. */
-  nobody(): void;
-  /** The connection is lost, and with it the answer. */
-  disconnected(): void;
-}
+/** What who has asked hears: an answer, of which there may be several; that nobody is there; that the connection is lost. */
+export type News = Answer | { readonly kind: "nobody" } | { readonly kind: "disconnected" };
 
 /** What became of a request. */
-export type Outcome = Answer | { readonly kind: "nobody" | "disconnected" | "timeout" };
+export type Outcome = News | { readonly kind: "timeout" };
 
 /** Where things go. */
 export class Subjects {
@@ -68,24 +76,9 @@ export class Subjects {
     this.#prefix = partOf(prefix);
   }
 
-  /** To the owner of a name. */
-  name(name: string): string {
-    return `${this.#prefix}.name.${partOf(name)}`;
-  }
-
-  /** To who claims a name, or has it. */
-  claim(name: string): string {
-    return `${this.#prefix}.claim.${partOf(name)}`;
-  }
-
-  /** To who wants to know when a name is free. */
-  gone(name: string): string {
-    return `${this.#prefix}.gone.${partOf(name)}`;
-  }
-
-  /** To the members of a group. */
-  group(name: string): string {
-    return `${this.#prefix}.group.${partOf(name)}`;
+  /** To the owner of a name; to who claims it or has it; to who wants to know when it is free; to a group. */
+  of(kind: "name" | "claim" | "gone" | "group", name: string): string {
+    return `${this.#prefix}.${kind}.${partOf(name)}`;
   }
 
   /** To a node. */
@@ -109,12 +102,22 @@ export class Subjects {
   }
 }
 
+/** What a post office is told of its node. */
+export interface PostOptions {
+  /** Takes the trace along. */
+  readonly tracer: Tracer | undefined;
+  /** Called when a node says where something is, which shows that it is there; whether it can be believed. */
+  readonly heard: (node: string) => boolean;
+}
+
 /** Sends, asks and counts for one node. */
 export class Post {
   /** The id of the node, which all others know. */
   readonly id: string;
   /** Where things go. */
   readonly subjects: Subjects;
+  /** What it goes by. */
+  readonly bus: Bus;
   /** What crosses the border. */
   readonly border: Border;
   /** What was counted. */
@@ -128,37 +131,37 @@ export class Post {
     invalid: 0,
     oversized: 0,
   };
-  readonly #bus: Bus;
+  readonly #options: PostOptions;
   // Only those that are asked know where answers go, so that nobody else can forge one.
   readonly #inbox: string = newId();
   readonly #own: string; // what subjects of answers to this node begin with
-  readonly #askers = new Map<string, Asker>();
+  readonly #askers = new Map<string, (news: News) => void>();
   readonly #end: () => void;
   #asked = 0;
 
   /** Opens the post office. */
-  constructor(id: string, bus: Bus, subjects: Subjects, border: Border) {
+  constructor(id: string, bus: Bus, subjects: Subjects, border: Border, options: PostOptions) {
     this.id = id;
     this.subjects = subjects;
     this.border = border;
-    this.#bus = bus;
+    this.bus = bus;
+    this.#options = options;
     this.#own = subjects.reply(this.#inbox, "");
     this.#end = bus.subscribe(this.#own + "*", (delivery) => this.#deliver(delivery));
   }
 
   /** Whether anything can be sent. */
   get isUp(): boolean {
-    return this.#bus.isUp;
+    return this.bus.isUp;
   }
 
-  /** Calls `handle` with what comes for `subject`, until the result is called. */
-  subscribe(subject: string, handle: (delivery: Delivery) => void): () => void {
-    return this.#bus.subscribe(subject, handle);
-  }
-
-  /** The same, but each delivery goes to one of all those in the cluster who share the subject. */
-  share(subject: string, handle: (delivery: Delivery) => void): Promise<() => void> {
-    return this.#bus.share(subject, handle);
+  /**
+   * Calls `handle` with its part of what comes for all in the cluster who share `subject`, until the result is called.
+   *
+   * @throws {CallError} If the connection is lost.
+   */
+  async share(subject: string, handle: (delivery: Delivery) => void): Promise<() => void> {
+    return await reaching(() => this.bus.share(subject, handle));
   }
 
   /**
@@ -168,58 +171,95 @@ export class Post {
    */
   async flush(): Promise<void> {
     if (!this.isUp) throw disconnected("reach the cluster");
-    try {
-      await this.#bus.flush();
-    } catch (error) {
-      throw disconnected("reach the cluster", { cause: error });
-    }
+    await reaching(() => this.bus.flush());
   }
 
-  /** Sends plain values: whether they were sent. */
-  tell(subject: string, values: readonly unknown[], reply?: string): boolean {
-    const payload = this.border.encode(values);
-    if (!subject.startsWith(this.#own)) return this.#bus.publish(subject, payload, { reply });
+  /* -------------------------------------------------- sending ----------------------------------------------- */
+
+  /** Sends plain values: whether they were sent. If they cannot be encoded, `instead` tells what is sent for them. */
+  tell(
+    subject: string,
+    values: readonly unknown[],
+    instead?: (error: BorderError) => readonly unknown[],
+  ): boolean {
+    let payload: Uint8Array;
+    try {
+      payload = this.border.encode(values);
+    } catch (error) {
+      if (!(error instanceof BorderError)) throw error;
+      return instead !== undefined && this.tell(subject, instead(error));
+    }
+    if (!subject.startsWith(this.#own)) return this.bus.publish(subject, payload);
     queueMicrotask(() => this.#take(subject, payload)); // the bus brings nobody what it has sent itself
     return true;
   }
 
-  /** Sends an answer. What cannot be encoded is answered as `otherwise` says. */
-  answer(
-    reply: string,
-    values: readonly unknown[],
-    otherwise?: (error: unknown) => readonly unknown[],
-  ): boolean {
+  /** Sends a message: whether it was sent. */
+  send(subject: string, message: AnyMessage): boolean {
     try {
-      return this.tell(reply, values);
+      const payload = this.border.pack(message);
+      return this.#count(this.bus.publish(subject, payload, { headers: this.#headers(message) }));
     } catch (error) {
-      if (otherwise === undefined) throw error;
-      return this.tell(reply, otherwise(error));
+      if (!(error instanceof BorderError)) throw error;
+      return this.#count(false);
     }
   }
 
-  /** Sends a message that has been packed: whether it was sent. */
-  send(subject: string, payload: Uint8Array, headers?: Readonly<Record<string, string>>): boolean {
-    const isSent = this.#bus.publish(subject, payload, { headers });
+  #count(isSent: boolean): boolean {
     if (isSent) this.stats.sent++;
     else this.stats.unsent++;
     return isSent;
   }
 
+  /* --------------------------------------------------- asking ----------------------------------------------- */
+
   /**
-   * Sends a message that has been packed, for which `asker` wants an answer.
+   * Sends a message for which an answer is wanted, which `hear` is told.
    *
-   * @returns Where answers go, until {@linkcode Post.forget}; `undefined` if it was not sent.
+   * @param node Where the callee is thought to be; `""` if that is not known.
+   * @returns Where answers go, until {@linkcode Post.forget}.
+   * @throws {BorderError} If it cannot be sent.
    */
-  ask(
+  ask(subject: string, message: AnyMessage, node: string, hear: (news: News) => void): string {
+    try {
+      const payload = this.border.pack(message, node);
+      const reply = this.#ask(subject, payload, hear, this.#headers(message));
+      if (reply === undefined) throw new BorderError("oversized", "too much waits to be sent");
+      this.#count(true);
+      return reply;
+    } catch (error) {
+      this.#count(false);
+      throw error;
+    }
+  }
+
+  /** Asks with plain values: `settle` gets the first answer, or why there is none within `timeout` milliseconds. */
+  request(
+    subject: string,
+    values: readonly unknown[],
+    timeout: number,
+    settle: (outcome: Outcome) => void,
+  ): void {
+    const reply = this.#ask(subject, this.border.encode(values), (news) => end(news));
+    if (reply === undefined) return settle({ kind: "disconnected" });
+    const timer = setTimer(now() + timeout, () => end({ kind: "timeout" }));
+    const end = (outcome: Outcome) => {
+      timer.cancel();
+      this.forget(reply);
+      settle(outcome);
+    };
+  }
+
+  #ask(
     subject: string,
     payload: Uint8Array,
-    asker: Asker,
+    hear: (news: News) => void,
     headers?: Readonly<Record<string, string>>,
   ): string | undefined {
     const token = (++this.#asked).toString(36);
     const reply = this.subjects.reply(this.#inbox, token);
-    if (!this.#bus.publish(subject, payload, { reply, headers })) return undefined;
-    this.#askers.set(token, asker);
+    if (!this.bus.publish(subject, payload, { reply, headers })) return undefined;
+    this.#askers.set(token, hear);
     return reply;
   }
 
@@ -228,27 +268,25 @@ export class Post {
     this.#askers.delete(tokenOf(reply));
   }
 
-  /** Asks with plain values, and promises the first answer, or why there is none within `timeout` milliseconds. */
-  request(subject: string, values: readonly unknown[], timeout: number): Promise<Outcome> {
-    return new Promise((resolve) => {
-      const settle = (outcome: Outcome) => {
-        timer.cancel();
-        if (reply !== undefined) this.forget(reply);
-        resolve(outcome);
-      };
-      const timer = setTimer(now() + timeout, () => settle({ kind: "timeout" }));
-      const reply = this.ask(subject, this.border.encode(values), {
-        answered: settle,
-        nobody: () => settle({ kind: "nobody" }),
-        disconnected: () => settle({ kind: "disconnected" }),
-      });
-      if (reply === undefined) settle({ kind: "disconnected" });
-    });
+  #deliver({ subject, payload, isNobody }: Delivery): void {
+    if (isNobody) this.#askers.get(tokenOf(subject))?.({ kind: "nobody" });
+    else this.#take(subject, payload);
+  }
+
+  #take(subject: string, payload: Uint8Array): void {
+    const hear = this.#askers.get(tokenOf(subject));
+    if (hear === undefined) return; // too late
+    const value = this.#decode(payload, "");
+    const answer = readAnswer(value);
+    if (answer?.kind === "at" && !this.#options.heard(answer.node)) return;
+    if (answer !== undefined) return hear(answer);
+    if (value !== undefined) this.stats.malformed++;
+    hear({ kind: "failure", failure: { name: "BorderError", text: "the answer cannot be read" } });
   }
 
   /** Tells all who wait for an answer that none can come. */
   disconnected(): void {
-    for (const asker of [...this.#askers.values()]) asker.disconnected();
+    for (const hear of [...this.#askers.values()]) hear({ kind: "disconnected" });
     this.#askers.clear();
   }
 
@@ -258,15 +296,17 @@ export class Post {
     this.disconnected();
   }
 
-  /**
-   * Counts something that was not let in, and tells its sender why, if that one wants an answer.
-   *
-   * @throws What is no {@linkcode BorderError}.
-   */
-  reject(error: unknown, reply: string): void {
-    if (!(error instanceof BorderError)) throw error;
-    this.stats[error.reason]++;
-    if (reply !== "") this.answer(reply, noneParcel("refused", error.message, this.id));
+  /* -------------------------------------------------- reading ----------------------------------------------- */
+
+  /** The message, or the lookup, that has come; `undefined` if it is not let in. */
+  open(delivery: Delivery): Parcel | undefined {
+    try {
+      const parcel = this.border.open(delivery.payload);
+      if (parcel.kind === "message") this.#trace(parcel.message, delivery);
+      return parcel;
+    } catch (error) {
+      return this.#reject(error, delivery.reply);
+    }
   }
 
   /** The decoded value of something that has come; `undefined` if it is not let in. */
@@ -278,29 +318,58 @@ export class Post {
     try {
       return this.border.decode(payload);
     } catch (error) {
-      this.reject(error, reply);
-      return undefined;
+      return this.#reject(error, reply);
     }
   }
 
   /** Counts something that has come and is not of the form it should be. */
   malformed(what: string, reply: string): void {
-    this.reject(new BorderError("malformed", `this is no ${what}`), reply);
+    this.#reject(new BorderError("malformed", `this is no ${what}`), reply);
   }
 
-  #deliver({ subject, payload, isNobody }: Delivery): void {
-    if (isNobody) this.#askers.get(tokenOf(subject))?.nobody();
-    else this.#take(subject, payload);
+  // Counts something that was not let in, and tells its sender why, if that one wants an answer.
+  #reject(error: unknown, reply: string): undefined {
+    if (!(error instanceof BorderError)) throw error;
+    this.stats[error.reason]++;
+    if (reply !== "") this.tell(reply, noneParcel("refused", error.message, this.id));
   }
 
-  #take(subject: string, payload: Uint8Array): void {
-    const asker = this.#askers.get(tokenOf(subject));
-    if (asker === undefined) return; // too late
-    const value = this.#decode(payload, "");
-    const answer = readAnswer(value);
-    if (answer !== undefined) return asker.answered(answer);
-    if (value !== undefined) this.stats.malformed++;
-    asker.answered({ kind: "failure", failure: { name: "BorderError", text: "the answer cannot be read" } });
+  /* -------------------------------------------------- tracing ----------------------------------------------- */
+
+  // Tracing that fails stops no message.
+  #headers(message: AnyMessage): Record<string, string> | undefined {
+    try {
+      const all = this.#options.tracer?.inject(message);
+      if (all === undefined) return undefined;
+      return Object.fromEntries(
+        TRACE_HEADERS.filter((name) => name in all).map((name) => [name, all[name]!]),
+      );
+    } catch (error) {
+      report(`The trace of ${message.type} could not be taken along:`, error);
+      return undefined;
+    }
+  }
+
+  #trace(message: AnyMessage, delivery: Delivery): void {
+    const { tracer } = this.#options;
+    if (tracer === undefined) return;
+    const headers = TRACE_HEADERS.map((name) => [name, delivery.header(name)]).filter(([, text]) =>
+      text !== ""
+    );
+    if (headers.length === 0) return;
+    try {
+      tracer.extract(message, Object.fromEntries(headers));
+    } catch (error) {
+      report(`The trace of ${message.type} could not be taken up:`, error);
+    }
+  }
+}
+
+async function reaching<T>(reach: () => Promise<T>): Promise<T> {
+  try {
+    return await reach();
+  } catch (error) {
+    throw disconnected("reach the cluster", { cause: error });
   }
 }
 

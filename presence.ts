@@ -6,15 +6,16 @@
  * @module
  */
 
-/** After how much silence a node counts as gone. */
-export interface PresenceOptions {
+/** How a node keeps time. */
+export interface Times {
   /** Milliseconds between two signs of life. */
   readonly heartbeat: number;
   /** Milliseconds of silence after which a node is gone. */
   readonly deadAfter: number;
-  /** How many nodes are known at most; further ones are ignored. */
-  readonly most?: number | undefined;
 }
+
+/** What a sign of life means: the node was not known; it had gone in silence; it was known; there is no room for it. */
+export type Sign = "new" | "back" | "known" | "ignored";
 
 /** What a look at the time has shown. */
 export interface Silence {
@@ -33,16 +34,14 @@ export interface Silence {
  * - **Bounds**: it knows `most` nodes, and remembers as many of those that have gone in silence.
  */
 export class Presence {
-  readonly #heartbeat: number;
-  readonly #deadAfter: number;
+  readonly #times: Times;
   readonly #most: number;
   readonly #heardAt = new Map<string, number>();
   readonly #silent = new Set<string>(); // gone without a good-bye
 
-  /** Creates an empty list. */
-  constructor({ heartbeat, deadAfter, most = 10_000 }: PresenceOptions) {
-    this.#heartbeat = heartbeat;
-    this.#deadAfter = deadAfter;
+  /** Creates an empty list of at most so many nodes; further ones are ignored. */
+  constructor(times: Times, most: number = 10_000) {
+    this.#times = times;
     this.#most = most;
   }
 
@@ -52,7 +51,7 @@ export class Presence {
   }
 
   /** Takes a sign of life: what it means. */
-  heard(node: string, now: number): "new" | "back" | "known" | "ignored" {
+  heard(node: string, now: number): Sign {
     const isKnown = this.#heardAt.has(node);
     if (!isKnown && this.#heardAt.size >= this.#most) return "ignored";
     this.#heardAt.set(node, now);
@@ -81,11 +80,12 @@ export class Presence {
 
   /** Looks at the time. */
   look(now: number): Silence {
+    const { heartbeat, deadAfter } = this.#times;
     const quiet: string[] = [];
     const gone: string[] = [];
     for (const [node, heardAt] of this.#heardAt) {
-      if (now - heardAt >= this.#deadAfter) gone.push(node);
-      else if (now - heardAt >= 1.5 * this.#heartbeat) quiet.push(node);
+      if (now - heardAt >= deadAfter) gone.push(node);
+      else if (now - heardAt >= 1.5 * heartbeat) quiet.push(node);
     }
     for (const node of gone) this.lost(node);
     return { quiet, gone };

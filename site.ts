@@ -5,31 +5,26 @@
  *
  * @module
  */
-import { atParcel, BorderError, isId, type Parcel } from "./border.ts";
-import { Calls, type Passage } from "./calls.ts";
+import { atParcel, type Border, isId } from "./border.ts";
+import type { Bus, Delivery } from "./bus.ts";
+import { Calls } from "./calls.ts";
+import { Channel } from "./channel.ts";
 import { Group } from "./group.ts";
 import { onFinish } from "./life.ts";
-import type { Bus, Delivery } from "./bus.ts";
-import type { AnyMessage, Receiver } from "./message.ts";
+import type { Receiver } from "./message.ts";
 import { Names } from "./names.ts";
-import type { Post } from "./post.ts";
-import { Presence } from "./presence.ts";
-import { suspend } from "./suspend.ts";
+import { Post, type Subjects, type Tracer } from "./post.ts";
+import { Presence, type Sign, type Times } from "./presence.ts";
+import { report } from "./report.ts";
+import { waitFor } from "./suspend.ts";
 import type { AnyTasklet, Tasklet } from "./tasklet.ts";
 import { now, setTimer, type Timer } from "./timer.ts";
 
-/**
- * How the trace of a message goes along: in the headers `traceparent`, `tracestate` and `baggage`. `instrument()` of
- * `@x/concurrence/otel` has one.
- */
-export interface Tracer {
-  /** The headers for a message that is sent now. */
-  readonly inject: (message: AnyMessage) => Readonly<Record<string, string>> | undefined;
-  /** Called with a message from elsewhere that has any of them, before it is delivered. */
-  readonly extract: (message: AnyMessage, headers: Readonly<Record<string, string>>) => void;
-}
+/** For how many milliseconds calls that have come may be answered when the cluster is closed. */
+export const GRACE = 5000;
 
-const TRACE_HEADERS = ["traceparent", "tracestate", "baggage"];
+// How many events wait for who does not keep up.
+const MOST_EVENTS = 1000;
 
 /** What happens to the cluster, as one node sees it. */
 export type ClusterEvent =
@@ -37,8 +32,8 @@ export type ClusterEvent =
   | { readonly type: "disconnected"; readonly server: string }
   /** It is back. */
   | { readonly type: "connected"; readonly server: string }
-  /** A node is there. */
-  | { readonly type: "up"; readonly node: string }
+  /** A node is there; `isBack` tells that it had been taken for gone. */
+  | { readonly type: "up"; readonly node: string; readonly isBack: boolean }
   /** A node has gone. */
   | { readonly type: "down"; readonly node: string }
   /** A name of this node was lost to another. */
@@ -46,14 +41,12 @@ export type ClusterEvent =
   /** NATS refuses something. */
   | { readonly type: "error"; readonly error: Error };
 
-/** How a node keeps time, and what else it is told. */
-export interface SiteOptions {
-  /** Milliseconds between two signs of life. */
-  readonly heartbeat: number;
-  /** Milliseconds of silence after which a node is gone. */
-  readonly deadAfter: number;
+/** What a node is told. */
+export interface SiteOptions extends Times {
   /** Takes the trace along. */
   readonly tracer: Tracer | undefined;
+  /** With whose end the cluster is closed. */
+  readonly owner: AnyTasklet | undefined;
 }
 
 /** The members that a group has on this node: one or more. */
@@ -68,102 +61,68 @@ interface LocalMembers {
 /** What stands behind a {@linkcode Cluster}: it puts the parts of a node together, and keeps time. */
 export class Site {
   readonly post: Post;
-  readonly bus: Bus;
   readonly names: Names;
   readonly calls: Calls;
   readonly presence: Presence;
   readonly groups: Map<string, LocalMembers> = new Map();
   readonly #options: SiteOptions;
-  readonly #events = new Set<Events>();
+  readonly #events = new Set<Channel<ClusterEvent>>();
+  readonly #watch: Disposable | undefined;
   #tickedAt = now();
   #timer: Timer | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(post: Post, bus: Bus, options: SiteOptions) {
-    this.post = post;
-    this.bus = bus;
+  constructor(id: string, bus: Bus, subjects: Subjects, border: Border, options: SiteOptions) {
     this.#options = options;
-    this.calls = new Calls(post);
     this.presence = new Presence(options);
+    const post = new Post(id, bus, subjects, border, {
+      tracer: options.tracer,
+      heard: (node) => this.#heard(node) !== "ignored",
+    });
+    this.post = post;
+    this.calls = new Calls(post);
     this.names = new Names(post, {
       ...options,
-      serve: (registration, delivery) =>
-        this.#serve(registration.task as Tasklet, delivery, registration.isPool),
+      serve: ({ task, isPool }, delivery) => this.#serve(task as Tasklet, delivery, isPool),
       lost: (name) => this.tell({ type: "lost", name }),
     });
-    bus.subscribe(post.subjects.node(post.id), (delivery) => this.#hear(delivery));
-    bus.subscribe(post.subjects.alive, (delivery) => this.#hearAll(delivery));
+    bus.subscribe(subjects.node(id), (delivery) => this.#hear(delivery));
+    bus.subscribe(subjects.alive, (delivery) => this.#hearAll(delivery));
     this.#sayAlive();
     this.#setTimer();
+    const close = () =>
+      void this.close(GRACE).catch((error) => report("A cluster could not be closed:", error));
+    this.#watch = options.owner && onFinish(options.owner, close);
   }
 
   /** Throws if the cluster is closed. */
   check(what: string): void {
-    if (this.#closing !== undefined) throw new Error(`Cannot ${what}: the cluster is closed`);
+    if (this.#isClosed) throw new Error(`Cannot ${what}: the cluster is closed`);
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing !== undefined;
   }
 
   /* ------------------------------------------------- messages ----------------------------------------------- */
 
-  send(subject: string, message: AnyMessage): boolean {
-    try {
-      return this.post.send(subject, this.post.border.pack(message), this.#headers(message));
-    } catch (error) {
-      if (!(error instanceof BorderError)) throw error;
-      this.post.stats.unsent++;
-      return false;
-    }
-  }
-
-  passage(subject: string, to: string, node: string, found: (node: string) => void): Passage {
-    return {
-      subject,
-      to,
-      node,
-      headers: (message) => this.#headers(message),
-      found: (node) => {
-        this.heard(node);
-        found(node);
-      },
-    };
-  }
-
-  #headers(message: AnyMessage): Record<string, string> | undefined {
-    const all = this.#options.tracer?.inject(message);
-    if (all === undefined) return undefined;
-    return Object.fromEntries(TRACE_HEADERS.filter((name) => name in all).map((name) => [name, all[name]!]));
-  }
-
   #serve(to: Receiver, delivery: Delivery, isShared: boolean): void {
-    let parcel: Parcel;
-    try {
-      parcel = this.post.border.open(delivery.payload);
-    } catch (error) {
-      return this.post.reject(error, delivery.reply);
-    }
-    if (parcel.kind === "lookup") return this.#locate(delivery.reply, isShared);
-    this.#trace(parcel.message, delivery);
-    if (parcel.node === undefined) {
+    const { reply } = delivery;
+    const parcel = this.post.open(delivery);
+    if (parcel === undefined) return;
+    if (parcel.kind === "lookup") return this.#locate(reply, isShared);
+    if (reply === "") {
       if (to.deliver(parcel.message)) this.post.stats.received++;
       else this.post.stats.refused++;
       return;
     }
     // So that the caller knows where to ask after its call.
-    if (parcel.node !== this.post.id) this.#locate(delivery.reply, isShared);
-    this.calls.serve(to, parcel.message, delivery.reply);
+    if (parcel.node !== undefined && parcel.node !== this.post.id) this.#locate(reply, isShared);
+    this.calls.serve(to, parcel.message, reply);
   }
 
   #locate(reply: string, isShared: boolean): void {
     if (reply !== "") this.post.tell(reply, atParcel(this.post.id, isShared));
-  }
-
-  #trace(message: AnyMessage, delivery: Delivery): void {
-    if (this.#options.tracer === undefined) return;
-    const headers: Record<string, string> = {};
-    for (const name of TRACE_HEADERS) {
-      const text = delivery.header(name);
-      if (text !== "") headers[name] = text;
-    }
-    if (Object.keys(headers).length > 0) this.#options.tracer.extract(message, headers);
   }
 
   /* -------------------------------------------------- groups ------------------------------------------------ */
@@ -172,7 +131,7 @@ export class Site {
     let entry = this.groups.get(name);
     if (entry === undefined) {
       const group = new Group(name);
-      const end = this.bus.subscribe(subject, (delivery) => this.#serve(group, delivery, true));
+      const end = this.post.bus.subscribe(subject, (delivery) => this.#serve(group, delivery, true));
       this.groups.set(name, entry = { group, end, watches: new Map() });
     }
     const hasJoined = entry.group.join(task as Tasklet);
@@ -211,27 +170,30 @@ export class Site {
     if (!isId(node)) return this.post.malformed("sign of life", delivery.reply);
     if (kind === "bye") return this.#gone(node, this.presence.left(node));
     if (kind !== "alive") return this.post.malformed("sign of life", delivery.reply);
-    if (this.heard(node)) this.post.tell(this.post.subjects.node(node), ["alive", this.post.id]);
+    const sign = this.#heard(node);
+    if (sign === "known" || sign === "ignored") return;
+    this.post.tell(this.post.subjects.node(node), ["alive", this.post.id]);
   }
 
   #hear(delivery: Delivery): void {
     const value = this.post.read(delivery);
     if (value === undefined || this.calls.probed(value)) return;
     const [kind, node] = Array.isArray(value) ? value : [];
-    if (kind === "alive" && isId(node)) return void this.heard(node);
+    if (kind === "alive" && isId(node)) return void this.#heard(node);
     if (kind !== "ping" || delivery.reply === "") return this.post.malformed("request", delivery.reply);
-    this.post.tell(delivery.reply, atParcel(this.post.id, false));
+    this.#locate(delivery.reply, false);
   }
 
-  /** Takes a sign of life: whether the node was not known. */
-  heard(node: string): boolean {
-    if (node === this.post.id) return false;
-    const what = this.presence.heard(node, now());
-    if (what === "known" || what === "ignored") return false;
-    this.tell({ type: "up", node });
+  // Takes a sign of life: what it means.
+  #heard(node: string): Sign {
+    if (node === this.post.id) return "known";
+    const sign = this.presence.heard(node, now());
+    if (sign === "known" || sign === "ignored") return sign;
+    const isBack = sign === "back";
+    this.tell({ type: "up", node, isBack });
     // It was there all the time, and we were thought dead by it as it was by us.
-    if (what === "back") this.names.assertAll();
-    return true;
+    if (isBack) this.names.assertAll();
+    return sign;
   }
 
   #gone(node: string, wasKnown: boolean): void {
@@ -255,21 +217,18 @@ export class Site {
     const { quiet, gone } = this.presence.look(time);
     for (const node of gone) this.#gone(node, true);
     if (this.post.isUp) {
-      for (const node of quiet) void this.#ping(node);
+      for (const node of quiet) this.#ping(node);
       this.calls.probe(time - heartbeat, time - deadAfter);
+      this.names.tick();
     }
     this.#setTimer();
   }
 
   // The bus knows at once if a node is no more connected.
-  async #ping(node: string): Promise<void> {
-    const { kind } = await this.post.request(
-      this.post.subjects.node(node),
-      ["ping"],
-      this.#options.heartbeat,
-    );
-    if (kind === "at") this.heard(node);
-    else if (kind === "nobody") this.#gone(node, this.presence.lost(node));
+  #ping(node: string): void {
+    this.post.request(this.post.subjects.node(node), ["ping"], this.#options.heartbeat, ({ kind }) => {
+      if (kind === "nobody") this.#gone(node, this.presence.lost(node));
+    });
   }
 
   #returned(): void {
@@ -279,7 +238,7 @@ export class Site {
 
   /** The connection is lost. */
   down(): void {
-    this.tell({ type: "disconnected", server: this.bus.server });
+    this.tell({ type: "disconnected", server: this.post.bus.server });
     this.post.disconnected();
   }
 
@@ -287,20 +246,35 @@ export class Site {
   up(): void {
     this.#sayAlive();
     this.#returned();
-    this.tell({ type: "connected", server: this.bus.server });
+    this.tell({ type: "connected", server: this.post.bus.server });
   }
 
   /* -------------------------------------------------- events ------------------------------------------------ */
 
   tell(event: ClusterEvent): void {
-    for (const events of this.#events) events.put(event);
+    for (const channel of this.#events) {
+      if (channel.trySend(event)) continue;
+      channel.tryReceive(); // the oldest
+      channel.trySend(event);
+    }
   }
 
-  events(): Events {
-    const events = new Events(() => this.#events.delete(events));
-    if (this.#closing === undefined) this.#events.add(events);
-    else events.close();
-    return events;
+  events(): AsyncIterableIterator<ClusterEvent> {
+    const channel = new Channel<ClusterEvent>(MOST_EVENTS);
+    if (this.#isClosed) channel.close();
+    else this.#events.add(channel);
+    const events = channel[Symbol.asyncIterator]();
+    return {
+      next: () => events.next(),
+      return: () => {
+        this.#events.delete(channel);
+        channel.close();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   /* -------------------------------------------------- the end ----------------------------------------------- */
@@ -310,67 +284,18 @@ export class Site {
   }
 
   async #close(grace: number): Promise<void> {
+    this.#watch?.[Symbol.dispose]();
     this.names.close();
-    for (const { end } of this.groups.values()) end();
-    this.groups.clear();
-    await new Promise<void>((resolve) => {
-      const timer = setTimer(now() + grace, resolve);
-      void this.calls.idle().then(resolve).then(() => timer.cancel());
-    });
+    for (const [name, { group }] of [...this.groups]) for (const task of group) this.leave(name, task);
+    const answered = this.calls.idle();
+    await waitFor(answered, grace, "for calls to be answered", false).catch(() => {}); // there is no more time
     this.#timer?.cancel();
     this.post.tell(this.post.subjects.alive, ["bye", this.post.id]);
     this.post.close();
-    await this.bus.close();
-    for (const events of this.#events) events.close();
-  }
-}
-
-const MOST_EVENTS = 1000;
-
-/** A loop over events. Written by hand: the body of an async generator would wait in the name of whoever calls `next`. */
-export class Events implements AsyncIterableIterator<ClusterEvent> {
-  readonly #queue: ClusterEvent[] = [];
-  readonly #onEnd: () => void;
-  #isClosed = false;
-  #wake: (() => void) | undefined;
-
-  constructor(onEnd: () => void) {
-    this.#onEnd = onEnd;
-  }
-
-  put(event: ClusterEvent): void {
-    this.#queue.push(event);
-    if (this.#queue.length > MOST_EVENTS) this.#queue.shift();
-    this.#wake?.();
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#wake?.();
-  }
-
-  async next(): Promise<IteratorResult<ClusterEvent>> {
-    if (this.#queue.length === 0 && !this.#isClosed) {
-      await suspend<void>(
-        (resume) => {
-          this.#wake = resume;
-          return () => void (this.#wake = undefined);
-        },
-        Infinity,
-        "for an event of the cluster",
-      );
+    try {
+      await this.post.bus.close();
+    } finally {
+      for (const channel of this.#events) channel.close();
     }
-    const value = this.#queue.shift();
-    return value === undefined ? { done: true, value } : { done: false, value };
-  }
-
-  return(): Promise<IteratorResult<ClusterEvent>> {
-    this.#onEnd();
-    this.close();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 }

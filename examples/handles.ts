@@ -6,12 +6,20 @@
 import { type Cluster, NameTakenError, type Registration } from "../cluster.ts";
 import { CallError, Tasklet } from "../mod.ts";
 
+/** Who has a handle. */
+interface Holder {
+  readonly task: Tasklet;
+  /** Called when somebody else turns out to have it. */
+  readonly lose: () => void;
+  /** The name in the cluster; none before there was a connection. */
+  claim?: Registration;
+}
+
 /** The handles that this server has. */
 export class Handles {
   readonly #cluster: Pick<Cluster, "register">;
   readonly #nameOf: (handle: string) => string;
-  readonly #claims = new Map<string, Registration>();
-  readonly #unclaimed = new Map<string, [task: Tasklet, lose: () => void]>(); // until the cluster is back
+  readonly #holders = new Map<string, Holder>(); // by handle
 
   /** Creates an empty list of handles, which in `cluster` have the names that `nameOf` tells. */
   constructor(cluster: Pick<Cluster, "register">, nameOf: (handle: string) => string) {
@@ -24,33 +32,41 @@ export class Handles {
    *
    * @param lose Called when somebody else turns out to have it.
    */
-  take(handle: string, lose: () => void): Promise<boolean> {
-    return this.#take(handle, Tasklet.current()!, lose);
+  async take(handle: string, lose: () => void): Promise<boolean> {
+    const holder = { task: Tasklet.current()!, lose };
+    const isFree = await this.#claim(handle, holder);
+    if (isFree) this.#holders.set(handle, holder);
+    return isFree;
   }
 
-  async #take(handle: string, task: Tasklet, lose: () => void): Promise<boolean> {
+  // Whether nobody else has it, as far as can be known.
+  async #claim(handle: string, holder: Holder): Promise<boolean> {
+    const { task, lose } = holder;
     try {
-      this.#claims.set(handle, await this.#cluster.register(this.#nameOf(handle), task, { onLost: lose }));
+      holder.claim = await this.#cluster.register(this.#nameOf(handle), task, { onLost: lose });
     } catch (error) {
       if (error instanceof NameTakenError) return false;
-      if (!(error instanceof CallError) || error.reason !== "disconnected") throw error;
-      this.#unclaimed.set(handle, [task, lose]); // those who are cut off go on among themselves
+      // Those who are cut off go on among themselves; and who has gone meanwhile needs no handle any more.
+      const isCutOff = error instanceof CallError && error.reason === "disconnected";
+      if (!isCutOff && task.alive) throw error;
     }
     return true;
   }
 
   /** Gives a handle back. */
   leave(handle: string): void {
-    this.#unclaimed.delete(handle);
-    void this.#claims.get(handle)?.unregister();
-    this.#claims.delete(handle);
+    void this.#holders.get(handle)?.claim?.unregister();
+    this.#holders.delete(handle);
   }
 
-  /** Takes what was taken without a connection. */
+  /** Claims what was taken without a connection. */
   async reclaim(): Promise<void> {
-    for (const [handle, [task, lose]] of this.#unclaimed) {
-      this.#unclaimed.delete(handle);
-      if (!await this.#take(handle, task, lose)) lose();
+    const unclaimed = [...this.#holders].filter(([, { claim }]) => claim === undefined);
+    for (const [handle, holder] of unclaimed) {
+      if (this.#holders.get(handle) !== holder) continue;
+      const isOurs = await this.#claim(handle, holder);
+      if (this.#holders.get(handle) !== holder) void holder.claim?.unregister(); // it was given back meanwhile
+      else if (!isOurs) holder.lose();
     }
   }
 }

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Cluster, ClusterGroup, RemoteTasklet, StandardSchema } from "../cluster.ts";
-import { Message, type MessageClass, printable, Tasklet } from "../mod.ts";
+import { Message, type MessageClass, printable, Tasklet, TaskletExit } from "../mod.ts";
 import { isName, looksOf } from "./cli.ts";
 import { Handles } from "./handles.ts";
 import { enter, TEXTS } from "./join.ts";
@@ -27,10 +27,13 @@ export class MSG_JOINED extends Joined<[handle: string]> {
 export class MSG_WHO extends Who {}
 
 class MSG_GONE extends Message("MSG_GONE")<[remote: RemoteTasklet<never>, error: unknown]> {}
-class MSG_BACK extends Message("MSG_BACK") {}
 
 type Tell = (lines: readonly string[]) => void;
-type Ours = MSG_SAID | MSG_JOINED | MSG_WHO;
+/** What servers tell each other. */
+export type Ours = MSG_SAID | MSG_JOINED | MSG_WHO;
+
+// For how many milliseconds a server may keep the others waiting whose member has come.
+const LOOKUP = 2000;
 
 /** The members on other servers. */
 export class Roster implements Elsewhere {
@@ -40,7 +43,8 @@ export class Roster implements Elsewhere {
   readonly #here = new Set<string>(); // handles of members
   readonly #elsewhere = new Map<string, string>(); // handles by name
 
-  private constructor(cluster: Cluster<Ours>, room: string) {
+  /** Creates an empty list of the members of a room. */
+  constructor(cluster: Cluster<Ours>, room: string) {
     this.#cluster = cluster;
     this.#group = cluster.group(room);
     this.#handles = new Handles(cluster, (handle) => this.#nameOf(handle));
@@ -57,12 +61,15 @@ export class Roster implements Elsewhere {
   }
 
   follow(tell: Tell): void {
-    const task = Tasklet.new(() => this.#listen(tell), { name: "roster", daemon: true })();
     const events = this.#cluster.events();
-    Tasklet.new(async function notice() {
-      for await (const event of events) if (event.type === "connected") MSG_BACK.send(task)();
-    }, { daemon: true })();
-    this.#group.join(task);
+    Tasklet.new(async () => {
+      for await (const event of events) {
+        if (event.type === "connected") await this.#return();
+        else if (event.type === "up" && event.isBack) MSG_WHO.send(this.#group.elsewhere)(); // its members had gone
+      }
+    }, { name: "notice", daemon: true })();
+    const mailbox = { capacity: 100_000 }; // should others say more than can be told here
+    this.#group.join(Tasklet.new(() => this.#listen(tell), { name: "roster", daemon: true, mailbox })());
     MSG_WHO.send(this.#group.elsewhere)();
   }
 
@@ -70,27 +77,38 @@ export class Roster implements Elsewhere {
     for await (const msg of Tasklet.receive()) {
       if (msg.match(MSG_SAID)) tell([printable(msg.args[0])]);
       else if (msg.match(MSG_JOINED)) await this.#meet(msg.args[0], tell);
-      else if (msg.match(MSG_GONE)) await this.#part(msg.args[0].name, tell);
+      else if (msg.match(MSG_GONE)) this.#part(msg.args[0].name, tell);
       else if (msg.match(MSG_WHO)) this.#present();
-      else if (msg.match(MSG_BACK)) await this.#return();
     }
   }
 
   async #meet(handle: string, tell: Tell): Promise<void> {
     const name = this.#nameOf(handle);
     if (!isName(handle) || this.#elsewhere.has(name)) return;
-    const remote = await this.#cluster.lookup(name).catch(() => undefined);
-    if (remote === undefined) return; // it has gone already, or the cluster has
+    const remote = await this.#find(name);
+    // It has gone already, or the cluster has; or it is somebody here who has it by now.
+    if (remote === undefined || remote.node === this.#cluster.node) return;
     this.#elsewhere.set(name, handle);
     this.#cluster.monitor(remote, MSG_GONE);
     tell([`${handle} has joined the chat.`]);
   }
 
-  async #part(name: string, tell: Tell): Promise<void> {
+  #part(name: string, tell: Tell): void {
     const handle = this.#elsewhere.get(name)!;
     this.#elsewhere.delete(name);
     tell([`${handle} has left the chat.`]);
-    await this.#meet(handle, tell); // it may be back already, on another server
+    // It may be back already, on another server: that news can overtake this one.
+    const roster = Tasklet.current()!;
+    Tasklet.new(async () => {
+      if (await this.#find(name) !== undefined) MSG_JOINED.send(roster)(handle);
+    }, { name: "seek" })();
+  }
+
+  #find(name: string): Promise<RemoteTasklet<Ours> | undefined> {
+    return this.#cluster.lookup(name, { timeout: LOOKUP }).catch((error) => {
+      if (error instanceof TaskletExit) throw error;
+      return undefined; // nobody answers, or the cluster is lost: it will be told of again
+    });
   }
 
   #present(): void {

@@ -322,12 +322,25 @@ Deno.test("failureParcel() tells name and text alone, short and without controls
       throw new Error("no text");
     }
   }
-  const told = [new Error("\x1b[2Jboo"), new Error("x".repeat(5000)), new Odd(), null, Symbol("s")]
+  class Nameless extends Error {
+    override get name(): string {
+      throw new Error("no name");
+    }
+  }
+  const told = [
+    new Error("\x1b[2Jboo"),
+    new Error("x".repeat(5000)),
+    new Odd(),
+    new Nameless("text"),
+    null,
+    Symbol("s"),
+  ]
     .map(failureParcel);
   assertEquals(told, [
     ["failure", "Error", "[2Jboo"],
     ["failure", "Error", "x".repeat(1000) + "…"],
     ["failure", "Error", "it cannot be shown"],
+    ["failure", "Error", "text"],
     ["failure", "Error", "null"],
     ["failure", "Error", "Symbol(s)"],
   ]);

@@ -6,6 +6,7 @@
  * @module
  */
 import { running } from "../context.ts";
+import { report } from "../report.ts";
 import { printable } from "../text.ts";
 import type { Bus, BusListener, Delivery, PublishOptions } from "../bus.ts";
 
@@ -43,12 +44,12 @@ export class MemoryBus {
     const shared = heard.filter((each) => each.isShared);
     if (shared.length > 0) all.push(shared[this.#turn++ % shared.length]!);
     for (const { line, handle } of all) {
-      if (!line.isSilent) attempt(() => handle(new BusDelivery(subject, payload, options, false)));
+      if (!line.isSilent) attempt(() => handle(deliveryOf(subject, payload, options, false)));
     }
     if (all.length > 0 || options.reply === undefined) return;
     for (const each of this.subscriptions) {
       if (each.line === from && fits(each, options.reply)) {
-        each.handle(new BusDelivery(options.reply, new Uint8Array(), {}, true));
+        each.handle(deliveryOf(options.reply, new Uint8Array(), {}, true));
       }
     }
   }
@@ -149,24 +150,13 @@ export class Line implements Bus {
   }
 }
 
-class BusDelivery implements Delivery {
-  readonly subject: string;
-  readonly payload: Uint8Array;
-  readonly reply: string;
-  readonly isNobody: boolean;
-  readonly #headers: Readonly<Record<string, string>>;
-
-  constructor(subject: string, payload: Uint8Array, { reply, headers }: PublishOptions, isNobody: boolean) {
-    this.subject = subject;
-    this.payload = payload;
-    this.reply = reply ?? "";
-    this.isNobody = isNobody;
-    this.#headers = headers ?? {};
-  }
-
-  header(name: string): string {
-    return printable(this.#headers[name] ?? "");
-  }
+function deliveryOf(
+  subject: string,
+  payload: Uint8Array,
+  { reply = "", headers = {} }: PublishOptions,
+  isNobody: boolean,
+): Delivery {
+  return { subject, payload, reply, isNobody, header: (name) => printable(headers[name] ?? "") };
 }
 
 // A handler that throws is reported, and the bus goes on.
@@ -174,7 +164,7 @@ function attempt(f: () => void): void {
   try {
     f();
   } catch (error) {
-    console.error("A message could not be handled:", error);
+    report("A message could not be handled:", error);
   }
 }
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect } from "@nats-io/transport-node";
 import { Cluster, type ClusterEvent, NameTakenError } from "../cluster.ts";
 import { CallError } from "../message.ts";
-import { MSG_DOWN, Tasklet } from "../tasklet.ts";
+import { MSG_DOWN, Tasklet, TimeoutError } from "../tasklet.ts";
 import { answerer, MESSAGES, MSG_ASK, MSG_LINE, say, TIMES } from "./cluster_node.ts";
 import { Program, requires } from "./harness.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
@@ -96,6 +96,20 @@ function upTo(count: number): number[] {
 
 /* ----------------------------------------------------------------------------------------------------------- */
 
+Deno.test("Cluster.connect() rejects when its time is up, if the server says nothing", OPTIONS, async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepted = listener.accept();
+  const connecting = Cluster.connect({
+    servers: `127.0.0.1:${listener.addr.port}`,
+    messages: [],
+    timeout: 50,
+  });
+  await assertRejects(() => connecting, TimeoutError, "waiting for the connection to the cluster");
+  const connection = await accepted;
+  assertEquals(await connection.read(new Uint8Array(1)), null); // it has given up
+  connection.close();
+});
+
 Deno.test("Cluster of programs: names, calls and groups work as within one", OPTIONS, async () => {
   await using server = await NatsServer.start();
   await using a = await Child.start(server.url, "a");
@@ -172,9 +186,14 @@ Deno.test(
     a.program.signal("SIGSTOP");
     assertEquals(await reason(MSG_ASK.call(remote)("id")), "finished");
     await event(down, "down", a.id);
+    // Whoever takes its name meanwhile keeps it, although it never knew that it was away.
+    const registration = await here.register("a", answerer("other"));
     a.program.signal("SIGCONT");
     await event(up, "up", a.id);
-    assertEquals(await eventually(() => MSG_ASK.call(remote)("id")), a.id);
+    const other = await node(server.url);
+    await eventually(async () => assertEquals(await MSG_ASK.call((await other.lookup("a"))!)("id"), "other"));
+    assertEquals(registration.state, "held");
+    await other.close();
   },
 );
 
@@ -312,13 +331,39 @@ Deno.test(
       (["malformed", "unknown", "oversized"] as const).map((kind) => [kind, after[kind] - before[kind]]),
     );
     assertEquals(counts, { malformed: 16, unknown: 4, oversized: 4 });
-    const asked = await stranger.request("concurrence.name.x", `["MSG_ASK",["id"],""]`);
-    assert(["value", "at"].includes(asked.json<unknown[]>()[0] as string)); // who knows the form may use it
+    const asked = await stranger.request("concurrence.name.x", `["MSG_ASK",["id"]]`);
+    assertEquals(asked.json(), ["value", "fine"]); // who knows the form may use it
     assertEquals([await MSG_ASK.call((await cluster.lookup("x"))!)("lines"), task.alive], [[], true]);
     await stranger.close();
     await Deno.remove(folder, { recursive: true });
   },
 );
+
+Deno.test("Cluster: a name that was registered can be reached at once, from any node", OPTIONS, async () => {
+  await using server = await NatsServer.start();
+  await using a = await node(server.url);
+  await using b = await node(server.url);
+  const task = answerer("a");
+  for (let i = 0; i < 50; i++) {
+    await a.register(`x${i}`, task);
+    assertEquals((await b.lookup(`x${i}`))?.node, a.node);
+  }
+});
+
+Deno.test("Cluster: a message is refused that is too big for NATS, by whatever server", OPTIONS, async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/nats.conf`, "max_payload: 4096\n");
+  await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+  await using a = await node(server.url);
+  await using b = await node(server.url);
+  await b.register("x", answerer("b"));
+  const remote = (await a.lookup("x"))!;
+  assertEquals(MSG_LINE.send(remote)("x".repeat(4096)), false);
+  const error = await assertRejects(() => MSG_ASK.call(remote)("x".repeat(4096) as "id"), CallError);
+  assertEquals(error.message, "Cannot call MSG_ASK: 4127 bytes are more than the 4096 allowed");
+  assertEquals(await MSG_ASK.call(remote)("id"), "b"); // and the connection lives on
+  await Deno.remove(folder, { recursive: true });
+});
 
 Deno.test("Cluster: what NATS does not permit is told as an event", OPTIONS, async () => {
   const folder = await Deno.makeTempDir();

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Bus, BusListener, Delivery } from "../bus.ts";
 import { ConnectError, connectToNats, type NatsOptions } from "../nats.ts";
 import { MemoryBus } from "./bus.ts";
@@ -224,6 +224,34 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "NATS: the bus tries for ever, however often it is refused, and whatever the reason",
+  NATS,
+  async () => {
+    const right = ["--auth", "right"];
+    await using server = await NatsServer.start({ args: right });
+    const log = new Log();
+    const a = await nats(server, { token: "right" }, {
+      ...ignored,
+      down: () => log.add("down"),
+      up: () => log.add("up"),
+      error: (error) => log.add(error.name),
+    });
+    await server.kill();
+    {
+      using listener = Deno.listen({ hostname: "127.0.0.1", port: server.port });
+      for (let i = 0; i < 12; i++) (await listener.accept()).close();
+    }
+    await server.restart(["--auth", "other"]);
+    const refusals = await log.until(6);
+    assertEquals(new Set(refusals.slice(1)), new Set(["AuthorizationError"]));
+    await server.restart(right);
+    while (log.lines.at(-1) !== "up") await log.until(log.lines.length + 1);
+    assert(a.isUp);
+    await a.close();
+  },
+);
+
 Deno.test("NATS: flush rejects when the connection is lost, and close does not hang", NATS, async () => {
   await using server = await NatsServer.start();
   const down = Promise.withResolvers<void>();
@@ -336,7 +364,7 @@ Deno.test("NATS: creds log in, as text and as bytes", NATS, async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("NATS: TLS is used where the server has it, and trusts whom it is told to", {
+Deno.test("NATS: TLS is used where the server has it, trusts whom it is told to, and shows a certificate", {
   ...TIME,
   ...requires("nats-server", "openssl"),
 }, async () => {
@@ -353,9 +381,65 @@ Deno.test("NATS: TLS is used where the server has it, and trusts whom it is told
     await bus.close();
     assertStringIncludes(await refusal({ servers }), "certificate");
   }
+  const strict = ["--tlsverify", "--tlscacert", `${folder}/cert.pem`, ...args.slice(1)];
+  await using verifying = await NatsServer.start({ args: strict });
+  const servers = `localhost:${verifying.port}`;
+  const files = {
+    caFile: `${folder}/cert.pem`,
+    certFile: `${folder}/cert.pem`,
+    keyFile: `${folder}/key.pem`,
+  };
+  await (await connectToNats({ servers, tls: files }, "test", 1000, ignored)).close();
+  await (await connectToNats({ servers, tls: { ca: cert, cert, key } }, "test", 1000, ignored)).close();
+  await refusal({ servers, tls: { ca: cert }, timeout: 100 });
   await using plain = await NatsServer.start();
   assertStringIncludes(await refusal({ servers: plain.url.replace("nats", "tls") }), "tls");
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("NATS: a server that refuses a certificate does not end the program", {
+  ...TIME,
+  ...requires("nats-server", "openssl"),
+}, async () => {
+  const { cert, key } = await certificate();
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/cert.pem`, cert);
+  await Deno.writeTextFile(`${folder}/key.pem`, key);
+  const files = ["--tlscert", `${folder}/cert.pem`, "--tlskey", `${folder}/key.pem`];
+  await using server = await NatsServer.start({
+    args: ["--tlsverify", "--tlscacert", `${folder}/cert.pem`, ...files],
+  });
+  const servers = `localhost:${server.port}`;
+  for (let i = 0; i < 5; i++) await refusal({ servers, tls: { ca: cert }, timeout: 100 });
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("NATS: TLS can begin at once, for servers that say nothing before", {
+  ...TIME,
+  ...requires("openssl"),
+}, async () => {
+  const { cert, key } = await certificate();
+  using listener = Deno.listenTls({ hostname: "localhost", port: 0, cert, key });
+  const serving = (async () => {
+    using connection = await listener.accept();
+    const info = `{"server_id":"x","version":"2.10.0","proto":1,"max_payload":1024,"tls_required":true}`;
+    await connection.write(bytes(`INFO ${info}\r\n`));
+    const buffer = new Uint8Array(4096);
+    for (let n = await connection.read(buffer); n !== null; n = await connection.read(buffer)) {
+      const pings = new TextDecoder().decode(buffer.subarray(0, n)).match(/PING\r\n/g) ?? [];
+      await connection.write(bytes("PONG\r\n".repeat(pings.length)));
+    }
+  })().catch((error) => assertInstanceOf(error, Deno.errors.UnexpectedEof)); // TLS was not ended
+  const servers = `tls://localhost:${listener.addr.port}`;
+  const bus = await connectToNats(
+    { servers, tls: { ca: cert, handshakeFirst: true } },
+    "test",
+    1000,
+    ignored,
+  );
+  assertEquals([bus.isUp, bus.maxPayload], [true, 1024]);
+  await bus.close();
+  await serving;
 });
 
 Deno.test("NATS: credentials that are refused are in no text, be they in the address", NATS, async () => {

@@ -48,7 +48,7 @@ Deno.test("Presence.excuse() begins to count anew for all", () => {
 });
 
 Deno.test("Presence knows so many nodes, and remembers as many of those that have gone: Bounds", () => {
-  const presence = new Presence({ ...TIMES, most: 2 });
+  const presence = new Presence(TIMES, 2);
   assertEquals(["a", "b", "c"].map((node) => presence.heard(node, 0)), ["new", "new", "ignored"]);
   presence.look(400);
   assertEquals(["c", "d"].map((node) => presence.heard(node, 400)), ["new", "new"]);
