@@ -6,6 +6,7 @@
  * Each case does its operation `N` times, so that the time per iteration divided by `N` is the price of one.
  */
 import { Channel, select, Tasklet } from "../mod.ts";
+import { BareMailbox } from "./bare.ts";
 
 const N = 1000;
 
@@ -15,6 +16,14 @@ async function both(a: () => Promise<void>, b: () => Promise<void>): Promise<voi
   for (const task of tasks) await task.join();
 }
 
+Deno.bench(`bare mailbox: send + receive × ${N}`, { group: "channel", baseline: true }, async () => {
+  const mailbox = new BareMailbox<number>();
+  for (let i = 0; i < N; i++) {
+    mailbox.send(i);
+    await mailbox.receive();
+  }
+});
+
 Deno.bench(`trySend + tryReceive × ${N}`, { group: "channel" }, () => {
   const channel = new Channel<number>(1);
   for (let i = 0; i < N; i++) {
@@ -23,7 +32,7 @@ Deno.bench(`trySend + tryReceive × ${N}`, { group: "channel" }, () => {
   }
 });
 
-Deno.bench(`send + receive, neither waits × ${N}`, { group: "channel", baseline: true }, async () => {
+Deno.bench(`send + receive, neither waits × ${N}`, { group: "channel" }, async () => {
   const channel = new Channel<number>(1);
   for (let i = 0; i < N; i++) {
     await channel.send(i);

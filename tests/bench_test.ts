@@ -61,6 +61,43 @@ Deno.test(
   },
 );
 
+Deno.test("bench:scaling measures each row that is asked for, at n and at 4n", TIME, async () => {
+  const flags = ["--rounds", "1", "--only", "children,sleepers,line"];
+  const { code, lines, stderr } = await run("bench/scaling.ts", flags);
+  assertEquals([code, stderr], [0, ""]);
+  const rows = lines.slice(2).map((line) => line.split("|").map((cell) => cell.trim()));
+  assertEquals(rows.map(([, about, n]) => [about!.split(":")[0], n]), [
+    ["children", "100"],
+    ["sleepers", "100"],
+    ["line", "65536"],
+  ]);
+  for (const [, about, , , , ratio] of rows) assert(Number(ratio) > 0, about);
+});
+
+Deno.test("bench:scaling and bench:peers refuse names that there are not, with 2", TIME, async () => {
+  const scaling = await run("bench/scaling.ts", ["--only", "line,lime"]);
+  assertEquals([scaling.code, scaling.stderr], [
+    2,
+    `bench:scaling: --only knows no row "lime" (see --help)\n`,
+  ]);
+  const peers = await run("bench/peers.ts", ["--only", "bare,ours"]);
+  assertEquals([peers.code, peers.stderr], [
+    2,
+    `bench:peers: --only knows no library "ours" (see --help)\n`,
+  ]);
+});
+
+Deno.test("bench:peers: the libraries are dependencies of their folder, and not of the project", async () => {
+  const importsOf = async (file: string): Promise<string[]> =>
+    Object.keys(JSON.parse(await Deno.readTextFile(file)).imports);
+  const peers = (await importsOf("bench/peers/deno.json")).filter((name) => !name.startsWith("@std/"));
+  assertEquals(peers, ["comedy", "effect", "effection", "nact", "xstate"]);
+  assertEquals((await importsOf("deno.json")).filter((name) => peers.includes(name)), []);
+  const lock: Record<string, string> = JSON.parse(await Deno.readTextFile("deno.lock")).specifiers;
+  const locked = Object.keys(lock).filter((name) => peers.some((peer) => name.startsWith(`npm:${peer}@`)));
+  assertEquals(locked, []);
+});
+
 Deno.test("soak lets the hostile loose on a chat, and finds nothing wrong", TIME, async () => {
   const { code, lines, stderr } = await run("bench/soak.ts", [
     "--minutes",
