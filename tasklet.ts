@@ -153,6 +153,7 @@ type Joined<T extends readonly AnyTasklet[]> = {
  * - **Failure**: an error that nobody asks for (by `join`, `monitor` or `scope`) by the end of the turn is reported on
  *   stderr; the parent lives on. A promise rejection that nobody awaits fails the tasklet in which it arose.
  * - **Kill**: see {@linkcode Tasklet.kill}.
+ * - **Context**: what an `AsyncLocalStorage` holds where a tasklet is created, it holds in the tasklet.
  * - **Fairness**: after 256 deliveries or 4 ms the next wait takes a turn of the event loop, so that tasklets which
  *   always have something to do starve neither sockets nor timers.
  *

@@ -303,13 +303,14 @@ export class Timeout implements Disposable {
   readonly #scope: DeadlineScope;
   readonly #at: number;
   readonly #timer: Timer;
+  #earliest: number; // of this one and those around it
 
   private constructor(scope: DeadlineScope, at: number) {
     this.#scope = scope;
     this.#at = at;
     this.#timer = setTimer(at, () => scope.expire(new TimeoutError("Timed out: the deadline has passed")));
+    scope.deadline = this.#earliest = Math.min(scope.deadline, at);
     (scope.timeouts ??= []).push(this);
-    scope.deadline = Math.min(scope.deadline, at);
   }
 
   /**
@@ -339,14 +340,21 @@ export class Timeout implements Disposable {
 
   /** Takes back all deadlines of `scope`, which has come to its end. */
   static release(scope: DeadlineScope): void {
-    for (const timeout of scope.timeouts?.slice() ?? []) timeout[Symbol.dispose]();
+    while (scope.timeouts?.length) scope.timeouts.at(-1)![Symbol.dispose]();
   }
 
   /** Takes this deadline back; those around it hold on. Harmless twice. */
   [Symbol.dispose](): void {
     this.#timer.cancel();
-    const rest = (this.#scope.timeouts ?? []).filter((timeout) => timeout !== this);
-    this.#scope.timeouts = rest;
-    this.#scope.deadline = Math.min(...rest.map((timeout) => timeout.#at));
+    const timeouts = this.#scope.timeouts!;
+    const place = timeouts.lastIndexOf(this);
+    if (place < 0) return;
+    const inside = timeouts.splice(place).slice(1); // as a rule there are none
+    const around = timeouts.at(-1);
+    this.#scope.deadline = around === undefined ? Infinity : around.#earliest;
+    for (const timeout of inside) {
+      this.#scope.deadline = timeout.#earliest = Math.min(this.#scope.deadline, timeout.#at);
+      timeouts.push(timeout);
+    }
   }
 }
