@@ -239,7 +239,7 @@ abstract class RemoteWait extends Wait<unknown> {
 
   /** Creates a wait for the reply to a message. */
   constructor(owner: Waiter | undefined, calls: Calls, message: AnyMessage, to: Address) {
-    super(owner);
+    super(owner, true);
     this.#calls = calls;
     this.message = message;
     this.to = to;
@@ -250,10 +250,6 @@ abstract class RemoteWait extends Wait<unknown> {
 
   override describe(): string {
     return `for the reply of ${this.to.name} to ${this.message.type}`;
-  }
-
-  override get serving(): boolean {
-    return true;
   }
 
   /** Ends the wait when `signal` is aborted. */

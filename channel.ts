@@ -424,8 +424,8 @@ abstract class ReceiverWait<T, R> extends Wait<R> implements Receiver<T> {
   later: Receiver<T> | undefined;
   readonly #line: Line<Receiver<T>>;
 
-  constructor(owner: Waiter | undefined, line: Line<Receiver<T>>) {
-    super(owner);
+  constructor(owner: Waiter | undefined, line: Line<Receiver<T>>, serving = false) {
+    super(owner, serving);
     this.#line = line;
   }
 
@@ -460,8 +460,8 @@ class ReceiveWait<T> extends ReceiverWait<T, T> {
 
 /** A wait of a loop. */
 class IterationWait<T> extends ReceiverWait<T, IteratorResult<T>> {
-  override get serving(): boolean {
-    return true;
+  constructor(owner: Waiter | undefined, line: Line<Receiver<T>>) {
+    super(owner, line, true);
   }
 
   override take(value: T): void {

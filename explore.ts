@@ -129,7 +129,7 @@ export async function explore(
     },
     Infinity,
     "for an exploration",
-    true,
+    "outside",
   );
 }
 

@@ -285,7 +285,7 @@ class FirstReplyWait extends Wait<unknown> {
   #onAbort: Disposable | undefined;
 
   constructor(owner: Waiter | undefined, group: AnyGroup, type: string) {
-    super(owner);
+    super(owner, true);
     this.#group = group;
     this.#type = type;
   }
@@ -311,10 +311,6 @@ class FirstReplyWait extends Wait<unknown> {
     const wait = deferred ? undefined : callee.waits;
     if (wait === undefined || wait.older !== undefined || wait instanceof FirstReplyWait) return false;
     return this.owner !== undefined && wait.target === this.owner;
-  }
-
-  override get serving(): boolean {
-    return true;
   }
 
   /** The name of the message. */

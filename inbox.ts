@@ -351,7 +351,7 @@ abstract class ReceiveWait<T = unknown> extends Wait<T> implements Recipient {
   protected readonly inbox: Inbox;
 
   constructor(owner: Waiter, inbox: Inbox, classes: Classes) {
-    super(owner);
+    super(owner, true);
     this.inbox = inbox;
     this.classes = classes;
   }
@@ -360,10 +360,6 @@ abstract class ReceiveWait<T = unknown> extends Wait<T> implements Recipient {
     return this.classes === undefined
       ? "for a message"
       : `for ${this.classes.map((each) => each.name).join(" or ")}`;
-  }
-
-  override get serving(): boolean {
-    return true;
   }
 
   takes(message: AnyMessage): boolean {
@@ -522,7 +518,7 @@ class CallWait extends Wait<unknown> implements OpenCall {
 
   /** Creates a wait for the reply of `callee` to a message of the name `type`. */
   constructor(owner: Waiter | undefined, callee: Waiter, type: string) {
-    super(owner);
+    super(owner, true);
     this.callee = callee;
     this.type = type;
   }
@@ -533,10 +529,6 @@ class CallWait extends Wait<unknown> implements OpenCall {
 
   override get target(): Waiter | undefined {
     return this.deferred ? undefined : this.callee; // a deferred reply may come from anybody
-  }
-
-  override get serving(): boolean {
-    return true;
   }
 
   /** Ends the wait when `signal` is aborted. */

@@ -225,7 +225,7 @@ class NatsBus implements Bus {
 
   async #close(): Promise<void> {
     // What cannot be sent any more is lost with the connection: there is nobody left to be told.
-    if (this.#isUp) await waitFor(this.#nats.flush(), PARTING, "for NATS", true).catch(() => {});
+    if (this.#isUp) await waitFor(this.#nats.flush(), PARTING, "for NATS", "outside").catch(() => {});
     await this.#nats.close();
     await (await this.#shares?.catch(() => undefined))?.close();
     this.#isUp = false;

@@ -458,7 +458,7 @@ export class Socket implements ByteStream, Disposable {
   }
 
   #taken<T>(promise: Promise<T>): Promise<T> {
-    return waitFor(promise, Infinity, "for a socket to take bytes", this.isOutside);
+    return waitFor(promise, Infinity, "for a socket to take bytes", this.isOutside ? "outside" : "inside");
   }
 
   /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */

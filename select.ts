@@ -206,7 +206,7 @@ class SelectWait extends Wait<[key: string, value: unknown]> {
   readonly #branches: Branch[] = [];
 
   constructor(owner: Waiter | undefined, sources: Sources) {
-    super(owner);
+    super(owner, Object.values(sources).some((source) => source?.serving));
     for (const key of Object.keys(sources)) {
       const source = sources[key];
       if (source !== undefined) this.#branches.push(new Branch(this, key, checked(key, source)));
@@ -216,10 +216,6 @@ class SelectWait extends Wait<[key: string, value: unknown]> {
 
   override describe(): string {
     return `for ${this.#branches.map((branch) => branch.key).join(" or ")}`;
-  }
-
-  override get serving(): boolean {
-    return this.#branches.some((branch) => branch.source.serving);
   }
 
   /** Takes what is ready, or else begins to wait; no deadline matters to what is ready. */

@@ -288,7 +288,7 @@ export class Site {
     this.names.close();
     for (const [name, { group }] of [...this.groups]) for (const task of group) this.leave(name, task);
     const answered = this.calls.idle();
-    await waitFor(answered, grace, "for calls to be answered", false).catch(() => {}); // there is no more time
+    await waitFor(answered, grace, "for calls to be answered", "inside").catch(() => {}); // there is no more time
     this.#timer?.cancel();
     this.post.tell(this.post.subjects.alive, ["bye", this.post.id]);
     this.post.close();

@@ -14,7 +14,7 @@ import { Pace, type PaceOptions } from "./pace.ts";
 import { pass, sleep, suspend, waitFor } from "./suspend.ts";
 import { TelnetFilter } from "./telnet.ts";
 import { checkMs, now, Timeout, TimeoutError } from "./timer.ts";
-import { TaskletExit, Wait, type Waiter, type WaitOptions } from "./wait.ts";
+import { type Origin, TaskletExit, Wait, type Waiter, type WaitOptions } from "./wait.ts";
 
 /** What a {@linkcode BufferedStream} is laid over: a socket. */
 export interface ByteStream {
@@ -302,7 +302,7 @@ export class BufferedReader {
   // Waits until so many bytes are there, or the end, and takes what is wanted of them.
   #take<T>(bytes: number | typeof LINE, take: () => T): Promise<T> {
     if (this.#isThere(bytes)) return pass(take);
-    const wait = new ReadWait<T>(bytes, take, this.#socket.isOutside ?? false, this.#leave);
+    const wait = new ReadWait<T>(bytes, take, originOf(this.#socket), this.#leave);
     if (wait.begin()) {
       this.#join(wait as ReadWait);
       if (!this.#isAdvancing) this.#advance();
@@ -402,24 +402,18 @@ class ReadWait<T = unknown> extends Wait<T> {
   /** The one behind. Kept by the reader alone. */
   behind: ReadWait | undefined;
   readonly #take: () => T;
-  readonly #isOutside: boolean;
   readonly #leave: (wait: ReadWait) => void;
 
   constructor(
     bytes: number | typeof LINE,
     take: () => T,
-    isOutside: boolean,
+    origin: Origin,
     leave: (wait: ReadWait) => void,
   ) {
-    super(running.getStore() as Waiter | undefined);
+    super(running.getStore() as Waiter | undefined, false, origin);
     this.bytes = bytes;
     this.#take = take;
-    this.#isOutside = isOutside;
     this.#leave = leave;
-  }
-
-  override get outside(): boolean {
-    return this.#isOutside;
   }
 
   override describe(): string {
@@ -447,16 +441,10 @@ class FlushWait extends Wait<void> {
   /** How many bytes must have been sent since the beginning. */
   upTo = 0;
   readonly #others: FlushWait[];
-  readonly #isOutside: boolean;
 
-  constructor(others: FlushWait[], isOutside: boolean) {
-    super(running.getStore() as Waiter | undefined);
+  constructor(others: FlushWait[], origin: Origin) {
+    super(running.getStore() as Waiter | undefined, false, origin);
     this.#others = others;
-    this.#isOutside = isOutside;
-  }
-
-  override get outside(): boolean {
-    return this.#isOutside;
   }
 
   override describe(): string {
@@ -566,7 +554,7 @@ export class BufferedWriter {
     if (left === 0) return pass(() => {});
     if (!this.#isSending) this.#send();
     checkMs("flush", "timeout", timeout);
-    const wait = new FlushWait(this.#flushes, this.#socket.isOutside ?? false);
+    const wait = new FlushWait(this.#flushes, originOf(this.#socket));
     wait.upTo = this.#sent + left;
     if (wait.begin(timeout)) this.#flushes.push(wait);
     return wait.promise;
@@ -630,7 +618,7 @@ export class BufferedWriter {
         written,
         this.#stallTimeout,
         "for a socket to take bytes",
-        this.#socket.isOutside ?? false,
+        originOf(this.#socket),
       );
     } catch (error) {
       return Promise.reject(error); // a socket that throws at once is as gone as one that rejects
@@ -658,6 +646,10 @@ export class BufferedWriter {
     this.#parts.push(bytes);
     this.#queued += bytes.length;
   }
+}
+
+function originOf(socket: ByteStream): Origin {
+  return socket.isOutside ? "outside" : "inside";
 }
 
 const encoder = new TextEncoder();

@@ -8,7 +8,7 @@
  */
 import { running } from "./context.ts";
 import { checkMs } from "./timer.ts";
-import { onTurn, ready, readyError, refused, Wait, type Waiter } from "./wait.ts";
+import { onTurn, type Origin, ready, readyError, refused, Wait, type Waiter } from "./wait.ts";
 
 function waiter(): Waiter | undefined {
   return running.getStore() as Waiter | undefined;
@@ -33,28 +33,33 @@ export function yieldTurn(): Promise<void> {
 export type Start<T> = (resume: (value: T) => void, fail: (error: unknown) => void) => (() => void) | void;
 
 /**
- * Waits, for `timeout` milliseconds at most, until what `start` prepares has come about; `outside` as
- * {@linkcode Wait.outside}.
+ * Waits, for `timeout` milliseconds at most, until what `start` prepares has come about: something from
+ * `origin`.
  */
-export function suspend<T>(start: Start<T>, timeout: number, what: string, outside = false): Promise<T> {
+export function suspend<T>(
+  start: Start<T>,
+  timeout: number,
+  what: string,
+  origin: Origin = "inside",
+): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what, outside);
+  const wait = new SuspendWait<T>(waiter(), what, origin);
   wait.start(start, timeout);
   return wait.promise;
 }
 
 /**
- * Waits, for `timeout` milliseconds at most, until `promise` is settled; `outside` as {@linkcode Wait.outside}, because a
- * promise does not say who settles it.
+ * Waits, for `timeout` milliseconds at most, until `promise` is settled, by something from `origin`. A promise does not say
+ * who settles it.
  */
 export function waitFor<T>(
   promise: PromiseLike<T>,
   timeout: number,
   what: string,
-  outside?: boolean,
+  origin: Origin = "unknown",
 ): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what, outside);
+  const wait = new SuspendWait<T>(waiter(), what, origin);
   const begun = wait.start((resume, fail) => void promise.then(resume, fail), timeout);
   if (!begun) promise.then(undefined, () => {}); // as when the wait ends early: its end is nobody's error
   return wait.promise;
@@ -88,19 +93,13 @@ class TurnWait extends Wait<void> {
 /** A wait for whatever `start` prepares. */
 class SuspendWait<T> extends Wait<T> {
   readonly #what: string;
-  readonly #isOutside: boolean | undefined;
   #undo: (() => void) | void = undefined;
   #early = false;
 
   /** Creates a wait that is described as `what`. */
-  constructor(owner: Waiter | undefined, what: string, isOutside: boolean | undefined) {
-    super(owner);
+  constructor(owner: Waiter | undefined, what: string, origin: Origin) {
+    super(owner, false, origin);
     this.#what = what;
-    this.#isOutside = isOutside;
-  }
-
-  override get outside(): boolean | undefined {
-    return this.#isOutside;
   }
 
   override describe(): string {

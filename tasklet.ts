@@ -316,7 +316,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
       outside?: boolean | undefined;
     } = {},
   ): Promise<T> {
-    return suspend(start, timeout, what, outside);
+    return suspend(start, timeout, what, outside ? "outside" : "inside");
   }
 
   /**

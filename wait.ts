@@ -126,7 +126,7 @@ export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
   return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value), owner)) : Promise.resolve(value);
 }
 
-/** The rejected promise of what `owner` must not even begin, if that is so; `serving` as {@linkcode Wait.serving}. */
+/** The rejected promise of what `owner` must not even begin, if that is so; `serving` as a wait has it. */
 export function refused(owner: Waiter | undefined, serving: boolean): Promise<never> | undefined {
   const refusal = owner?.refuse(serving);
   if (refusal === undefined) return undefined;
@@ -169,8 +169,48 @@ export interface Waiter {
   readonly parent: Waiter | undefined;
   /** The waits under way, newest first. Kept by {@linkcode Wait} alone. */
   waits: Wait | undefined;
-  /** The error with which a wait must not even begin, if there is one; `serving` as {@linkcode Wait.serving}. */
+  /** The error with which a wait must not even begin, if there is one; `serving` as a wait has it. */
   refuse(serving: boolean): unknown;
+}
+
+/** Where that comes from which a wait is for, so that virtual time knows whether to have patience with it. */
+export type Origin = "inside" | "outside" | "unknown";
+
+/**
+ * What all waits have, in an object of its own: V8 remembers for each access to a property how four kinds of objects are
+ * laid out, and there are more kinds of waits.
+ */
+class Core {
+  readonly owner: Waiter | undefined;
+  readonly serving: boolean;
+  readonly origin: Origin;
+  promise!: Promise<unknown>;
+  resolve!: (value: unknown) => void;
+  reject!: (error: unknown) => void;
+  timer: Timer | undefined;
+  isOpen = false;
+  older: Wait | undefined; // waits of the owner
+  newer: Wait | undefined;
+
+  constructor(owner: Waiter | undefined, serving: boolean, origin: Origin) {
+    this.owner = owner;
+    this.serving = serving;
+    this.origin = origin;
+  }
+
+  // One for all, told by the way of a variable for whom it is: a closure for each would cost every tasklet its memory.
+  static #starting: Core | undefined;
+  static readonly #executor = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
+    Core.#starting!.resolve = resolve;
+    Core.#starting!.reject = reject;
+    Core.#starting = undefined;
+  };
+
+  /** Makes the promise of the wait that begins. */
+  makePromise(): void {
+    Core.#starting = this;
+    this.promise = new Promise<unknown>(Core.#executor);
+  }
 }
 
 /**
@@ -178,35 +218,40 @@ export interface Waiter {
  * after the other, like a loop over messages, needs one object for all of them.
  */
 export abstract class Wait<T = unknown> {
+  readonly #core: Core;
+
+  /**
+   * Creates a wait that has not begun.
+   *
+   * @param serving Whether it serves others, which ends with the kill: no more `receive`, no more `call`.
+   */
+  constructor(owner: Waiter | undefined, serving = false, origin: Origin = "inside") {
+    this.#core = new Core(owner, serving, origin);
+  }
+
   /** Settles when the wait has ended that began last. */
-  promise!: Promise<T>;
+  get promise(): Promise<T> {
+    return this.#core.promise as Promise<T>;
+  }
+
   /** Who waits. */
-  readonly owner: Waiter | undefined;
-  /** The next older wait of the owner. */
-  older: Wait | undefined;
-  /** The next newer wait of the owner. */
-  newer: Wait | undefined;
-  #resolve!: (value: unknown) => void;
-  #fail!: (error: unknown) => void;
-  #timer: Timer | undefined;
-  #open = false;
-
-  // One for all, told by the way of a variable for whom it is: a closure for each would cost every tasklet its memory.
-  static #starting: Wait<unknown> | undefined;
-  static readonly #executor = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
-    Wait.#starting!.#resolve = resolve;
-    Wait.#starting!.#fail = reject;
-    Wait.#starting = undefined;
-  };
-
-  /** Creates a wait that has not begun. */
-  constructor(owner: Waiter | undefined) {
-    this.owner = owner;
+  get owner(): Waiter | undefined {
+    return this.#core.owner;
   }
 
   /** Whether it has begun and not ended. */
   get open(): boolean {
-    return this.#open;
+    return this.#core.isOpen;
+  }
+
+  /** The next older wait of the owner. */
+  get older(): Wait | undefined {
+    return this.#core.older;
+  }
+
+  /** Whether it has a timeout, for which a timer is set. */
+  get timed(): boolean {
+    return this.#core.timer !== undefined;
   }
 
   /** What is waited for, in words that go on from "waiting". */
@@ -217,27 +262,9 @@ export abstract class Wait<T = unknown> {
     return undefined;
   }
 
-  /** Whether this wait serves others, which ends with the kill: no more `receive`, no more `call`. */
-  get serving(): boolean {
-    return false;
-  }
-
   /** Whether deadlines leave this wait alone. */
   get shielded(): boolean {
     return false;
-  }
-
-  /**
-   * Whether it is for something from outside of the program, so that virtual time has patience with it; `undefined` if
-   * nobody knows.
-   */
-  get outside(): boolean | undefined {
-    return false;
-  }
-
-  /** Whether it has a timeout, for which a timer is set. */
-  get timed(): boolean {
-    return this.#timer !== undefined;
   }
 
   /**
@@ -251,71 +278,61 @@ export abstract class Wait<T = unknown> {
 
   /** The first half of {@linkcode begin}: begins, unless the owner is killed. */
   protected enter(): boolean {
-    Wait.#starting = this as Wait<unknown>;
-    this.promise = new Promise<unknown>(Wait.#executor) as Promise<T>;
-    this.#open = true;
-    const refusal = this.owner?.refuse(this.serving);
-    if (refusal === undefined) {
-      const { owner = strangers } = this;
-      this.older = owner.waits;
-      if (this.older !== undefined) this.older.newer = this;
-      else if (owner !== strangers) waiters++;
-      owner.waits = this;
-      if (this.outside) outside++;
-      else if (this.outside === undefined) unknown.add(this as Wait);
-      return true;
+    const core = this.#core;
+    core.makePromise();
+    const refusal = core.owner?.refuse(core.serving);
+    if (refusal !== undefined) {
+      exits.add(core.promise);
+      rejectInTurn(core, refusal);
+      return false;
     }
-    this.#open = false;
-    exits.add(this.promise);
-    this.#rejectInTurn(refusal);
-    return false;
+    core.isOpen = true;
+    const owner = core.owner ?? strangers;
+    core.older = owner.waits;
+    if (core.older !== undefined) core.older.#core.newer = this as Wait;
+    else if (owner !== strangers) waiters++;
+    owner.waits = this as Wait;
+    if (core.origin === "outside") outside++;
+    else if (core.origin === "unknown") unknown.add(this as Wait);
+    return true;
   }
 
   /** The second half of {@linkcode begin}: ends the wait if the deadline has passed, or when `timeout` will be over. */
   protected limit(timeout: number): boolean {
-    const deadline = this.shielded || this.owner === undefined ? Infinity : this.owner.deadline;
-    if (deadline !== Infinity && deadline <= now()) {
-      if (this.#leave(true)) this.#rejectInTurn(new TimeoutError("Timed out: the deadline has passed"));
+    const core = this.#core;
+    const deadline = core.owner === undefined ? Infinity : core.owner.deadline;
+    if (deadline !== Infinity && deadline <= now() && !this.shielded) {
+      if (this.#leave(true)) rejectInTurn(core, new TimeoutError("Timed out: the deadline has passed"));
       return false;
     }
-    if (timeout !== Infinity) this.#timer = setTimer(now() + timeout, () => this.timeUp(timeout));
+    if (timeout !== Infinity) core.timer = setTimer(now() + timeout, () => this.timeUp(timeout));
     return true;
   }
 
   /** Ends the wait well, with a value. Without effect when it has ended. */
   resume(value: T): void {
+    const core = this.#core;
     if (!this.#leave(false)) return;
-    if (isSpent()) onTurn(() => this.#resolve(value), this.owner);
-    else this.#resolve(value);
+    if (isSpent()) onTurn(() => core.resolve(value), core.owner);
+    else core.resolve(value);
   }
 
   /** The same from within the turn that was waited for: nothing is held back once more. */
   protected resumeInTurn(value: T): void {
-    if (this.#leave(false)) this.#resolve(value);
+    if (this.#leave(false)) this.#core.resolve(value);
   }
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
   fail(error: unknown): void {
-    if (this.#leave(false)) this.#rejectInTurn(error);
-  }
-
-  // In the name of the owner: a rejection that nobody awaits is laid to whoever is running when it comes about.
-  #reject(error: unknown): void {
-    running.run(this.owner, this.#fail, error);
-  }
-
-  // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
-  #rejectInTurn(error: unknown): void {
-    if (isSpent()) onTurn(() => this.#reject(error), this.owner);
-    else this.#reject(error);
+    if (this.#leave(false)) rejectInTurn(this.#core, error);
   }
 
   /** Ends the wait early, at once. Without effect when it has ended. */
   abort(error: unknown): void {
     try {
-      if (this.#leave(true)) this.#reject(error);
+      if (this.#leave(true)) reject(this.#core, error);
     } catch (undoing) {
-      this.#reject(undoing);
+      reject(this.#core, undoing);
     }
   }
 
@@ -328,24 +345,36 @@ export abstract class Wait<T = unknown> {
   protected left(_early: boolean): void {}
 
   #leave(early: boolean): boolean {
-    if (!this.#open) return false;
-    this.#open = false;
-    if (this.#timer !== undefined) {
-      this.#timer.cancel();
-      this.#timer = undefined;
+    const core = this.#core;
+    if (!core.isOpen) return false;
+    core.isOpen = false;
+    if (core.timer !== undefined) {
+      core.timer.cancel();
+      core.timer = undefined;
     }
-    if (this.older !== undefined) this.older.newer = this.newer;
-    const { owner = strangers } = this;
-    if (this.newer !== undefined) this.newer.older = this.older;
-    else owner.waits = this.older;
+    const owner = core.owner ?? strangers;
+    if (core.older !== undefined) core.older.#core.newer = core.newer;
+    if (core.newer !== undefined) core.newer.#core.older = core.older;
+    else owner.waits = core.older;
     if (owner.waits === undefined && owner !== strangers) waiters--;
-    if (this.outside) outside--;
-    else if (this.outside === undefined) unknown.delete(this as Wait);
+    if (core.origin === "outside") outside--;
+    else if (core.origin === "unknown") unknown.delete(this as Wait);
     ended++;
-    this.older = this.newer = undefined;
+    core.older = core.newer = undefined;
     this.left(early);
     return true;
   }
+}
+
+// In the name of the owner: a rejection that nobody awaits is laid to whoever is running when it comes about.
+function reject(core: Core, error: unknown): void {
+  running.run(core.owner, core.reject, error);
+}
+
+// Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
+function rejectInTurn(core: Core, error: unknown): void {
+  if (isSpent()) onTurn(() => reject(core, error), core.owner);
+  else reject(core, error);
 }
 
 /** Calls `f` when `signal` is aborted, until disposed. */
