@@ -668,6 +668,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
       this.#graceTimer?.cancel();
       this.#graceTimer = setTimer(end, () => this.#abandonTree(exit, grace));
     }
+    if (this.#youngest === undefined) return this.#stop(exit, end); // as most often
     // Parents come before children and older before newer, so the reverse is the order we want.
     for (const task of [...this.#killed()].reverse()) task.#stop(exit, end);
   }
