@@ -80,16 +80,18 @@ const CORE: Record<string, string[]> = {
     "text.ts",
     "timer.ts",
   ],
-  "stream.ts": [
+  "writer.ts": ["context.ts", "suspend.ts", "timer.ts", "wait.ts"],
+  "reader.ts": [
     "context.ts",
     "lines.ts",
-    "pace.ts",
+    "pace.ts types",
     "suspend.ts",
     "telnet.ts",
-    "text.ts",
     "timer.ts",
     "wait.ts",
+    "writer.ts",
   ],
+  "stream.ts": ["pace.ts", "reader.ts", "suspend.ts", "timer.ts", "wait.ts", "writer.ts"],
   "net.ts": [
     "context.ts",
     "lines.ts",

@@ -1,0 +1,283 @@
+/**
+ * The reading side of buffered streams: lines and bytes, for whoever waits longest.
+ *
+ * Reading belongs to the stream, not to the tasklet that waits for it: one that is killed meanwhile takes nothing with it.
+ *
+ * Runtime-neutral.
+ *
+ * @module
+ */
+import { running } from "./context.ts";
+import { LineBuffer } from "./lines.ts";
+import type { Pace } from "./pace.ts";
+import { pass, sleep } from "./suspend.ts";
+import { TelnetFilter } from "./telnet.ts";
+import { now, TimeoutError } from "./timer.ts";
+import { type Origin, Wait, type Waiter } from "./wait.ts";
+import { type BufferedWriter, type ByteStream, originOf } from "./writer.ts";
+
+/** The stream ended before all that was wanted had come. */
+export class UnexpectedEndError extends Error {
+  /** `"UnexpectedEndError"`. */
+  override readonly name = "UnexpectedEndError";
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** The reading side of a {@linkcode BufferedStream}. Lines and bytes may be read in turn, by one tasklet at a time. */
+export class BufferedReader {
+  readonly #socket: ByteStream;
+  readonly #buffer: LineBuffer;
+  readonly #filter: TelnetFilter | undefined;
+  readonly #answers: BufferedWriter | undefined;
+  readonly #pace: Pace | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #first: ReadWait | undefined; // who waits longest; then down the line by `behind`
+  #isAdvancing = false; // bytes are being split, or read into #room
+  #room: Uint8Array = NOTHING;
+
+  /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
+  constructor(
+    socket: ByteStream,
+    maxLineLength: number,
+    telnet: BufferedWriter | undefined,
+    pace: Pace | undefined,
+  ) {
+    this.#socket = socket;
+    this.#pace = pace;
+    this.#buffer = new LineBuffer(maxLineLength);
+    this.#answers = telnet;
+    this.#filter = telnet === undefined ? undefined : new TelnetFilter();
+  }
+
+  /**
+   * Reads a line, without its end (LF or CR LF). The last line needs no end.
+   *
+   * @returns `null` at the end.
+   * @throws {LineTooLongError} Once the next line is longer than `maxLineLength` bytes, whether or not its end has come.
+   */
+  readLine(): Promise<string | null> {
+    if (this.#pace !== undefined) return this.#readLineAtPace(this.#pace);
+    return this.#take(LINE, this.#takeLine);
+  }
+
+  // Nothing is taken before its time, so a kill meanwhile loses nothing.
+  async #readLineAtPace(pace: Pace): Promise<string | null> {
+    const delay = pace.delay(now());
+    if (delay > 0) await sleep(delay);
+    const line = await this.#take(LINE, this.#takeLine);
+    if (line !== null) pace.count(now());
+    return line;
+  }
+
+  /** Reads lines until the end; `break` leaves the rest for later. */
+  readLines(): AsyncIterableIterator<string> {
+    // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+    const takeResult = () => resultOf(this.#takeLine());
+    const iterator: AsyncIterableIterator<string> = {
+      next: () => this.#pace === undefined ? this.#take(LINE, takeResult) : this.readLine().then(resultOf),
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /**
+   * Takes the lines that are there already, without waiting: a batch. What comes while it is read is left for later.
+   *
+   * A line is there when the stream has been waited for, by {@linkcode BufferedReader.readLine} or in a loop: one that
+   * gets a line finds here what came with it.
+   */
+  *pending(): Generator<string, void> {
+    if (this.#pace !== undefined) return; // each has its time
+    for (let n = this.#buffer.lines; n > 0; n--) {
+      const line = this.#buffer.takeLine();
+      if (typeof line !== "string") return; // somebody else has taken it meanwhile
+      yield line;
+    }
+  }
+
+  /**
+   * Reads what is there, waiting for at least one byte.
+   *
+   * @param max How many bytes at most. @default {65536}
+   * @returns A copy; `null` at the end.
+   */
+  readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
+    checkCount("max", max, 1);
+    return this.#take(1, () => this.#buffer.length === 0 ? null : this.#buffer.takeBytes(max));
+  }
+
+  /**
+   * Reads `n` bytes, fewer only at the end.
+   *
+   * @returns A copy; `null` if the end has come before.
+   */
+  readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    checkCount("n", n, 0);
+    return this.#take(n, () => this.#buffer.length === 0 && n > 0 ? null : this.#buffer.takeBytes(n));
+  }
+
+  /**
+   * Reads exactly `n` bytes.
+   *
+   * @throws {UnexpectedEndError} If the end comes before; what has come stays unread.
+   */
+  readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
+    checkCount("n", n, 0);
+    return this.#take(n, () => {
+      if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
+      throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
+    });
+  }
+
+  // A property, so that a line costs no closure.
+  readonly #takeLine = (): string | null => this.#buffer.takeLine()!;
+
+  // Waits until so many bytes are there, or the end, and takes what is wanted of them.
+  #take<T>(bytes: number | typeof LINE, take: () => T): Promise<T> {
+    if (this.#isThere(bytes)) return pass(take);
+    const wait = new ReadWait<T>(bytes, take, originOf(this.#socket), this.#leave);
+    if (wait.begin()) {
+      this.#join(wait as ReadWait);
+      if (!this.#isAdvancing) this.#advance();
+    }
+    return wait.promise;
+  }
+
+  #isThere(bytes: number | typeof LINE): boolean {
+    if (bytes === LINE) return !this.#buffer.mustSplit;
+    return this.#buffer.length >= bytes || this.#buffer.hasEnded;
+  }
+
+  #join(wait: ReadWait): void {
+    if (this.#first === undefined) return void (this.#first = wait);
+    let last = this.#first;
+    while (last.behind !== undefined) last = last.behind;
+    last.behind = wait;
+  }
+
+  readonly #leave = (wait: ReadWait): void => {
+    if (this.#first === wait) {
+      this.#first = wait.behind;
+    } else {
+      let previous = this.#first;
+      while (previous !== undefined && previous.behind !== wait) previous = previous.behind;
+      if (previous !== undefined) previous.behind = wait.behind;
+    }
+    wait.behind = undefined;
+  };
+
+  // Splits or reads on for who waits longest, if anybody does. What it has begun outlives whoever wanted it.
+  #advance(isSplit = false): void {
+    this.#isAdvancing = this.#first !== undefined;
+    if (this.#first === undefined) return;
+    if (this.#first.bytes === LINE && this.#buffer.length > 0 && (!isSplit || this.#buffer.hasEnded)) {
+      this.#buffer.split().then(this.#hasSplit, this.#hasFailed);
+    } else if (this.#failure !== undefined) {
+      this.#hasFailed(this.#failure.error);
+    } else {
+      this.#room = this.#buffer.room(this.#first.bytes === LINE ? 0 : CHUNK);
+      running.exit(this.#read); // in nobody's name
+    }
+  }
+
+  readonly #read = (): void => {
+    try {
+      this.#socket.read(this.#room).then(this.#hasRead, this.#hasFailed);
+    } catch (error) {
+      this.#hasFailed(error); // a socket that throws at once is as gone as one that rejects
+    }
+  };
+
+  readonly #hasRead = (n: number | null): void => {
+    if (n === null) this.#buffer.end();
+    else this.#keep(n);
+    this.#endWaits();
+    this.#advance();
+  };
+
+  readonly #hasSplit = (): void => {
+    this.#endWaits();
+    this.#advance(true);
+  };
+
+  #keep(n: number): void {
+    if (this.#filter === undefined) return this.#buffer.filled(n);
+    const { length, answers } = this.#filter.filter(this.#room.subarray(0, n));
+    this.#buffer.filled(length);
+    if (this.#filter.hasEnded) this.#buffer.end();
+    if (answers.length > 0) this.#answers!.sendAside(new Uint8Array(answers));
+  }
+
+  // Ends the waits of those for whom enough has come.
+  #endWaits(): void {
+    for (let wait = this.#first; wait !== undefined && this.#isThere(wait.bytes); wait = this.#first) {
+      wait.end();
+    }
+  }
+
+  readonly #hasFailed = (error: unknown): void => {
+    // A peer that was silent for too long may still speak.
+    if (!(error instanceof TimeoutError)) this.#failure = { error };
+    this.#isAdvancing = false;
+    for (let wait = this.#first; wait !== undefined; wait = this.#first) wait.fail(error);
+  };
+}
+
+// What a reader waits for that is not a number of bytes.
+const LINE = "line";
+// How many bytes are read at once, at least, for who does not want lines.
+const CHUNK = 4096;
+
+/** A wait for what comes in. */
+class ReadWait<T = unknown> extends Wait<T> {
+  /** How many bytes must be there. */
+  readonly bytes: number | typeof LINE;
+  /** The one behind. Kept by the reader alone. */
+  behind: ReadWait | undefined;
+  readonly #take: () => T;
+  readonly #leave: (wait: ReadWait) => void;
+
+  constructor(
+    bytes: number | typeof LINE,
+    take: () => T,
+    origin: Origin,
+    leave: (wait: ReadWait) => void,
+  ) {
+    super(running.getStore() as Waiter | undefined, false, origin);
+    this.bytes = bytes;
+    this.#take = take;
+    this.#leave = leave;
+  }
+
+  override describe(): string {
+    return "for bytes from a socket";
+  }
+
+  /** Ends well, with what has come. */
+  end(): void {
+    let taken: T;
+    try {
+      taken = this.#take();
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.resume(taken);
+  }
+
+  protected override left(): void {
+    this.#leave(this as ReadWait);
+  }
+}
+
+function resultOf(line: string | null): IteratorResult<string> {
+  return line === null ? { done: true, value: undefined } : { done: false, value: line };
+}
+
+function checkCount(option: string, n: number, least: number): void {
+  if (Number.isSafeInteger(n) && n >= least) return;
+  throw new RangeError(
+    `Cannot read: "${option}" must be a whole number of bytes, ${least} or more, got ${n}`,
+  );
+}
