@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { CallError, Message } from "../message.ts";
+import { type CallError, Message } from "../message.ts";
 import { JoinError, type Self, Tasklet, TaskletExit, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout } from "../timer.ts";
@@ -132,7 +132,7 @@ Deno.test("Tasklet.batches() ends with TimeoutError when nothing comes in time, 
 });
 
 Deno.test("Tasklet.batches(): Ready is ready: neither a timeout of 0 nor a deadline that has passed fails what is there", async () => {
-  await using time = virtualTime();
+  await using _ = virtualTime();
   const task = Tasklet.new(async () => {
     using _ = Timeout.push(10);
     await assertRejects(() => Tasklet.sleep(20), TimeoutError);
