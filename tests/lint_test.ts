@@ -141,6 +141,7 @@ Deno.test("rethrow-exit knows the wait points", () => {
     "const msg = await Tasklet.receiveOne();",
     "const msg = await this.receiveOne([MSG_A]);",
     "for await (const msg of Tasklet.receive()) f(msg);",
+    "for await (const batch of Tasklet.batches()) f(batch);",
     "for await (const msg of this.receive([MSG_A])) f(msg);",
     "for await (const line of stream.reader.readLines()) f(line);",
     "return await MSG_SUM.call(task, { timeout: 500 })(1, 2);",
