@@ -6,13 +6,7 @@
  * @module
  */
 import { inspect } from "node:util";
-import {
-  type AnyMessage,
-  callOf,
-  type CallOptions,
-  type MessageConstructor,
-  type Receiver,
-} from "./message.ts";
+import type { AnyMessage, CallOptions, MessageConstructor, Receiver } from "./message.ts";
 import { pass, suspend } from "./suspend.ts";
 import { onFinish } from "./life.ts";
 import { Tasklet } from "./tasklet.ts";
@@ -91,19 +85,15 @@ export class Probe<in out M extends AnyMessage = AnyMessage> implements Receiver
     });
   }
 
-  // All that is sent to a tasklet passes these two methods. It has no loop that receives: what it accepts stays in its
-  // mailbox, where no reply counts as forgotten, until its end fails the calls.
-  #listen(task: Tasklet<never, M>): void {
-    const { deliver, ask } = task;
-    task.deliver = (message) => {
-      const isAccepted = deliver.call(task, message);
-      if (isAccepted) this.#record(message);
+  // All that is sent to a tasklet, be it called or be it called as one of a group, passes the one method that is
+  // replaced here. The tasklet has no loop that receives: what it accepts stays in its mailbox, where no reply counts as
+  // forgotten, until its end fails the calls.
+  #listen({ inbox }: Tasklet<never, M>): void {
+    const { deliver } = inbox;
+    inbox.deliver = (message) => {
+      const isAccepted = deliver.call(inbox, message);
+      if (isAccepted) this.#record(message as M);
       return isAccepted;
-    };
-    task.ask = (message, options) => {
-      const reply = ask.call(task, message, options);
-      if (callOf(message) !== undefined) this.#record(message);
-      return reply;
     };
   }
 

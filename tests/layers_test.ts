@@ -129,7 +129,7 @@ const OPT_IN: Record<string, string[]> = {
   "memory.ts": ["link.ts", "mailbox.ts", "net.ts", "network.ts", "schedule.ts", "wire.ts"],
   "quiet.ts": ["life.ts", "tasklet.ts", "timer.ts", "wait.ts"],
   "virtual.ts": ["life.ts", "node:timers", "quiet.ts", "suspend.ts", "timer.ts", "wait.ts"],
-  "probe.ts": ["life.ts", "message.ts", "node:util", "suspend.ts", "tasklet.ts", "timer.ts"],
+  "probe.ts": ["life.ts", "message.ts types", "node:util", "suspend.ts", "tasklet.ts", "timer.ts"],
   "explore.ts": [
     "context.ts",
     "life.ts",

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { setTimeout } from "node:timers";
+import { Group } from "../group.ts";
 import { CallError, Message, type Receiver } from "../message.ts";
 import { BufferedStream, Server, Socket } from "../net.ts";
 import { countAtWork, isAtWork } from "../life.ts";
@@ -425,6 +426,16 @@ Deno.test("Probe.expect() gives a call, which can be replied to, failed, or left
   await p[Symbol.asyncDispose]();
   const [replied, failed, left] = await Promise.all(outcomes);
   assertEquals([replied, failed.message, left instanceof CallError && left.reason], [10, "no", "finished"]);
+});
+
+Deno.test("probe() records what it is sent and called with as a member of a group", async () => {
+  await using p = probe<MSG_ASK>();
+  const group = new Group<MSG_ASK>();
+  group.join(p.task);
+  MSG_ASK.send(group)(1);
+  const reply = MSG_ASK.call(group)(2);
+  const answers = [await p.expect(MSG_ASK), await p.expect(MSG_ASK)].map((msg) => msg.reply(msg.args[0]));
+  assertEquals([answers, await reply], [[false, true], 2]);
 });
 
 Deno.test("probe() does not record a call that is not made", async () => {
