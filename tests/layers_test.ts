@@ -270,6 +270,21 @@ Deno.test("The table of what is opt-in only points down, too", () => {
   assertEquals(upwards, []);
 });
 
+Deno.test("CONTRIBUTING.md has every module behind those it may know, and tells the idea of each", async () => {
+  const [layers, ideas] = (await Deno.readTextFile(new URL("CONTRIBUTING.md", ROOT))).split("| file ");
+  const order = namesIn(layers!).filter((name) => !name.includes("/"));
+  const upwards = order.flatMap((name, i) =>
+    (ALLOWED[name] ?? []).map((import_) => import_.replace(" types", ""))
+      .filter((target) => target in ALLOWED && !order.slice(0, i).includes(target))
+      .map((target) => `${name} → ${target}`)
+  );
+  assertEquals([upwards, order.toSorted()], [[], Object.keys(ALLOWED).toSorted()]);
+  const patterns = namesIn(ideas!).map((name) =>
+    new RegExp(`^${name.replace(".", "\\.").replace("*", ".*")}$`)
+  );
+  assertEquals(order.filter((name) => !patterns.some((pattern) => pattern.test(name))), []);
+});
+
 for (const [name, source] of MODULES) {
   Deno.test(`${name} imports only what the table allows`, () => {
     const allowed = ALLOWED[name] ?? [];
@@ -363,6 +378,12 @@ Deno.test("codeOf() leaves the code and drops comments and texts", () => {
 });
 
 // ------------------------------------------------------------------------------------------------
+
+/** The names of modules in the rows of a table. */
+function namesIn(table: string): string[] {
+  const rows = table.split("\n").filter((line) => line.startsWith("|"));
+  return [...rows.join("\n").matchAll(/`([\w/*]+\.ts)`/g)].map(([, name]) => name!);
+}
 
 interface Import {
   /** Siblings without "./", `@std` packages without the path inside. */
