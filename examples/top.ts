@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { printable, Tasklet } from "../mod.ts";
+import { printable, Tasklet, TaskletExit, TimeoutError } from "../mod.ts";
 import { CannotStartError, program, wholeNumber } from "./cli.ts";
 import { inWords, type Seen, treeOf } from "./seeing.ts";
 
@@ -30,10 +30,30 @@ export interface Snapshot {
   readonly tasklets: readonly (Seen & { readonly received: number })[];
 }
 
-/** Asks the observer at a port of this machine. */
+const LONGEST = 5000; // milliseconds for an answer
+
+/**
+ * Asks the observer at a port of this machine.
+ *
+ * @throws {CannotStartError} If no observer answers; the text tells why.
+ */
 export async function ask(port: number): Promise<Snapshot> {
-  const response = await Tasklet.wait(fetch(`http://localhost:${port}/snapshot.json`), { timeout: 5000 });
-  return await response.json();
+  const answer = fetch(`http://localhost:${port}/snapshot.json`).then((response) => response.json());
+  try {
+    const snapshot = await Tasklet.wait(answer, { timeout: LONGEST });
+    if (!Array.isArray(snapshot?.tasklets)) throw new SyntaxError("This is no snapshot");
+    return snapshot;
+  } catch (error) {
+    if (error instanceof TaskletExit) throw error;
+    throw new CannotStartError(`Cannot ask localhost:${port}: ${whyNot(error, port)}`, { cause: error });
+  }
+}
+
+function whyNot(error: unknown, port: number): string {
+  if (error instanceof TimeoutError) return "the program does not answer, so it is blocked or stopped";
+  if (error instanceof SyntaxError) return "what runs there is no observer";
+  if (error instanceof TypeError) return `no program runs there with --observe ${port}`; // as fetch has it
+  return error instanceof Error ? error.message : `${error}`;
 }
 
 /** A snapshot as plain text, all of it. */
@@ -89,15 +109,7 @@ async function watch(port: number): Promise<void> {
 if (import.meta.main) {
   const flags = { port: wholeNumber("port that the program was given by --observe", 9999, 1, 65_535) };
   program({ name: "top", about: "Shows the tasklets of a running program.", flags }, async ({ port }) => {
-    try {
-      if (Deno.stdout.isTerminal()) await watch(port);
-      else console.log(plain(await ask(port)).join("\n"));
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // as fetch has it
-      throw new CannotStartError(
-        `Cannot ask localhost:${port}: no program runs there with --observe ${port}`,
-        { cause: error },
-      );
-    }
+    if (Deno.stdout.isTerminal()) await watch(port);
+    else console.log(plain(await ask(port)).join("\n"));
   });
 }

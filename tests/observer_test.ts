@@ -15,8 +15,9 @@ import { mermaid } from "../metrics.ts";
 import { Feed } from "../feed.ts";
 import { SCRIPT } from "../page_script.ts";
 import { Watch } from "../warnings.ts";
-import { plain, screen, type Snapshot } from "../examples/top.ts";
+import { ask as askSnapshot, plain, screen, type Snapshot } from "../examples/top.ts";
 import { treeOf } from "../examples/seeing.ts";
+import { virtualTime } from "../testing.ts";
 import { client, start } from "./harness.ts";
 import { catchReports } from "./reports.ts";
 import { assertOneLine, outcome, testCommandLine, TIME } from "./servers.ts";
@@ -500,10 +501,36 @@ Deno.test(
   },
 );
 
-Deno.test("top tells in one line that nobody is there", TIME, async () => {
-  const { code, stderr } = await outcome("top", ["--port", "9"], ["--no-prompt", "--allow-net=localhost:9"]);
-  assertEquals(code, 1);
-  assertOneLine(stderr, "localhost:9");
+Deno.test("top tells in one line that nobody is there, or which permission is missing", TIME, async () => {
+  const listener = Deno.listen({ hostname: "localhost", port: 0 });
+  const { port } = listener.addr;
+  listener.close(); // now nobody listens there
+  const permission = `--allow-net=localhost:${port}`;
+  for (const [flags, said] of [[[permission], `--observe ${port}`], [[], "--allow-net"]] as const) {
+    const { code, stderr } = await outcome("top", ["--port", `${port}`], ["--no-prompt", ...flags]);
+    assertEquals(code, 1);
+    assertOneLine(stderr, `Cannot ask localhost:${port}`);
+    assertOneLine(stderr, said);
+  }
+});
+
+Deno.test("ask() of a server that is no observer, or does not answer, tells so", TIME, async () => {
+  await using _ = virtualTime({ patience: 500 });
+  const answers = ["hello", "{}"];
+  const silence = Promise.withResolvers<Response>();
+  await using server = Deno.serve({ hostname: "localhost", port: 0, onListen: () => {} }, () => {
+    const answer = answers.pop();
+    return answer === undefined ? silence.promise : new Response(answer);
+  });
+  const { port } = server.addr;
+  const told: string[] = [];
+  for (let i = 0; i < 3; i++) told.push((await assertRejects(() => askSnapshot(port), Error)).message);
+  silence.resolve(new Response("{}"));
+  assertEquals(told.map((text) => text.replace(`Cannot ask localhost:${port}: `, "")), [
+    "what runs there is no observer",
+    "what runs there is no observer",
+    "the program does not answer, so it is blocked or stopped",
+  ]);
 });
 
 Deno.test("screen() fits a terminal and has the busiest first", () => {
