@@ -369,13 +369,13 @@ function gone(task: AnyTasklet, status: TaskletStatus): TaskletSnapshot {
   return { id: task.id, name: task.name, parent: task.parent?.id, status, waits: [], mailbox, names: [] };
 }
 
-/** An error in a line. */
-export function lineOf(error: unknown): string {
+// An error in a line.
+function lineOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : `${error}`;
 }
 
-/** An error and its causes, ten at most. */
-export function chainOf(error: unknown): ErrorLine[] {
+// An error and its causes, ten at most.
+function chainOf(error: unknown): ErrorLine[] {
   const chain: ErrorLine[] = [];
   for (
     let at = error;

@@ -8,7 +8,9 @@
 import { clearInterval, setInterval } from "node:timers";
 import { now } from "./timer.ts";
 
-const REMEMBERED = 60_000;
+const PERIOD = 50; // milliseconds between two looks
+const THRESHOLD = 100; // milliseconds from which on a delay is remembered as a block
+const REMEMBERED = 60_000; // milliseconds for which it is
 const MOST = 20;
 
 /** A time in which the event loop did not turn. */
@@ -19,14 +21,6 @@ export interface Block {
   readonly ms: number;
   /** Who was the last to begin something just before, if somebody was. */
   readonly by: { readonly id: number; readonly name: string } | undefined;
-}
-
-/** How {@linkcode LoopMeter} measures. */
-export interface LoopMeterOptions {
-  /** Milliseconds between two looks. @default {50} */
-  readonly period?: number | undefined;
-  /** Milliseconds from which on a delay is remembered as a block. @default {100} */
-  readonly threshold?: number | undefined;
 }
 
 /** Measures how late the event loop is, by a timer that should come at regular times. Until disposed. */
@@ -42,22 +36,19 @@ export class LoopMeter implements Disposable {
    *
    * @param workerOf Tells who began something just before a time from which on the event loop stood still.
    */
-  constructor(
-    workerOf: (from: number) => Block["by"],
-    { period = 50, threshold = 100 }: LoopMeterOptions = {},
-  ) {
+  constructor(workerOf: (from: number) => Block["by"]) {
     this.#workerOf = workerOf;
-    this.#expected = performance.now() + period;
-    this.#timer = setInterval(() => this.#look(period, threshold), period);
+    this.#expected = performance.now() + PERIOD;
+    this.#timer = setInterval(() => this.#look(), PERIOD);
     this.#timer.unref();
   }
 
-  #look(period: number, threshold: number): void {
+  #look(): void {
     const time = performance.now();
     const late = Math.max(0, time - this.#expected);
-    this.#expected = time + period;
+    this.#expected = time + PERIOD;
     this.#lag = Math.max(this.#lag, late);
-    if (late < threshold) return;
+    if (late < THRESHOLD) return;
     const at = now();
     this.#blocks = [...this.#blocks, { at, ms: Math.round(late), by: this.#workerOf(at - late) }].slice(
       -MOST,

@@ -42,7 +42,10 @@ export function directory({ maxLine = LONGEST_COMMAND, ...options }: ServerOptio
         if (reply !== undefined) client.write(msg.args[1] ? `${reply}\n` : reply);
       }
     } finally {
-      if (user.name !== undefined) users.delete(user.name) && looks.delete(looksOf(user.name));
+      if (user.name !== undefined) {
+        users.delete(user.name);
+        looks.delete(looksOf(user.name));
+      }
       await client.close();
     }
   }

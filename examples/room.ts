@@ -24,7 +24,7 @@ export class MSG_SAID extends Said<[line: string]> {
 }
 
 /** The room of a chat in which nobody has a name. */
-export class ChatRoom implements AsyncDisposable {
+export class ChatRoom {
   readonly #cluster: Cluster<MSG_SAID>;
   readonly #group: ClusterGroup<MSG_SAID>;
 
@@ -62,10 +62,5 @@ export class ChatRoom implements AsyncDisposable {
   /** Waits until all that is said on other servers can be heard. */
   async ready(): Promise<void> {
     await this.#cluster.flush();
-  }
-
-  /** Leaves the cluster. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#cluster.close();
   }
 }

@@ -41,7 +41,9 @@ export function treeOf(tasklets: readonly Seen[]): string[] {
   const children = new Map<number | undefined, Seen[]>();
   for (const task of tasklets) {
     const parent = ids.has(task.parent ?? NaN) ? task.parent : undefined;
-    children.set(parent, [...children.get(parent) ?? [], task]);
+    const siblings = children.get(parent);
+    if (siblings === undefined) children.set(parent, [task]);
+    else siblings.push(task);
   }
   const lines: string[] = [];
   const draw = (task: Seen, first: string, rest: string): void => {
