@@ -16,12 +16,12 @@
  *
  * @module
  */
-import { program, quote, text, UsageError, wholeNumber } from "../examples/cli.ts";
+import { program, wholeNumber } from "../examples/cli.ts";
 import { quit, Tasklet, TaskletExit } from "../mod.ts";
 import { Child } from "./net/child.ts";
 import { type Cores, pickCores } from "./net/cores.ts";
 import { digits, duration, median, percent, rate } from "./net/figures.ts";
-import { positive } from "./net/flags.ts";
+import { only, picked, positive } from "./net/flags.ts";
 import { Histogram } from "./net/histogram.ts";
 import { pause, type Reading } from "./net/reading.ts";
 import { type Rival, type Row, rowsOf } from "./net/rows.ts";
@@ -41,7 +41,6 @@ interface Contender {
 }
 
 const NAMES = rowsOf(0).map(({ name }) => name);
-const ALL = NAMES.join(",");
 const SHARED = "Servers and load share all cores: ratios say less than they could.";
 const DISTURBING = 0.2; // cores
 const LONGEST = 60_000; // milliseconds that a load may take beside its measurement
@@ -166,19 +165,14 @@ function lostIn(readings: readonly Reading[]): number {
 
 if (import.meta.main) {
   const flags = {
-    only: {
-      ...text("NAMES", `only some rows, comma-separated: ${NAMES.join(", ")}`, ALL),
-      defaultText: "all",
-    },
+    only: only("rows", NAMES),
     rounds: wholeNumber("rounds that count, after one that warms up", 4, 1, 1000),
     seconds: positive("seconds for which a server is measured in a round", 1),
     idle: wholeNumber("idle connections", 5000, 1, 50_000),
     peers: { about: "other runtimes, too, as far as they are installed" },
   };
   program({ name: "bench:net", about: "Measures the servers beside raw ones.", flags }, async (values) => {
-    const names = values.only.split(",");
-    const unknown = names.find((name) => !NAMES.includes(name));
-    if (unknown !== undefined) throw new UsageError(`--only knows no row ${quote(unknown)} (see --help)`);
+    const names = picked(values.only, "row", NAMES);
     const rows = rowsOf(values.idle).filter(({ name }) => names.includes(name));
     const plan: Plan = { ...values, withPeers: values.peers, cores: pickCores() };
     if (plan.cores.server === undefined) console.log(SHARED);

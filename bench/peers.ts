@@ -12,8 +12,9 @@
  * @module
  */
 import { TextLineStream } from "@std/streams";
-import { program, quote, text, UsageError, wholeNumber } from "../examples/cli.ts";
-import { digits, duration, median } from "./net/figures.ts";
+import { program, wholeNumber } from "../examples/cli.ts";
+import { digits, duration, median, table } from "./net/figures.ts";
+import { only, picked } from "./net/flags.ts";
 import { Tasklet } from "../mod.ts";
 import type { Peer, PeerModule } from "./peers/peer.ts";
 
@@ -144,37 +145,22 @@ function versionOf(library: string): string {
   return versions[specifier]!;
 }
 
-function print(lines: readonly (readonly string[])[]): void {
-  const widths = lines[0]!.map((_, i) => Math.max(...lines.map((cells) => cells[i]!.length)));
-  const rule = widths.map((width) => "-".repeat(width));
-  for (const cells of [lines[0]!, rule, ...lines.slice(1)]) {
-    console.log(`| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`);
-  }
-}
-
 if (import.meta.main) {
   const flags = {
-    only: {
-      ...text("NAMES", `only some, comma-separated: ${OTHERS.join(", ")}`, OTHERS.join(",")),
-      defaultText: "all",
-    },
+    only: only("libraries", OTHERS),
     rounds: wholeNumber("rounds", 11, 1, 1000),
   };
   program(
     { name: "bench:peers", about: "Measures other libraries beside this one.", flags },
     async (values) => {
-      const names = values.only.split(",");
-      const unknown = names.find((name) => !OTHERS.includes(name));
-      if (unknown !== undefined) {
-        throw new UsageError(`--only knows no library ${quote(unknown)} (see --help)`);
-      }
+      const names = picked(values.only, "library", OTHERS);
       const rows = ROWS.filter(({ library }) => library === "ours" || names.includes(library));
       const columns = [rows.map(nameOf)];
       for (const operation of Object.keys(OPERATIONS) as (keyof Peer)[]) {
         columns.push(await measure(rows, operation, operation === "park" ? 1 : values.rounds));
       }
       const head = ["", ...Object.values(OPERATIONS)];
-      print([head, ...rows.map((_, i) => columns.map((column) => column[i]!))]);
+      console.log(table([head, ...rows.map((_, i) => columns.map((column) => column[i]!))]));
     },
   );
 }

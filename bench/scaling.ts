@@ -13,9 +13,10 @@
  *
  * @module
  */
-import { program, quote, text, UsageError, wholeNumber } from "../examples/cli.ts";
+import { program, wholeNumber } from "../examples/cli.ts";
 import { Tasklet } from "../mod.ts";
 import { digits, duration, median } from "./net/figures.ts";
+import { only, picked } from "./net/flags.ts";
 import type { Row } from "./scaling/row.ts";
 import { STREAMS } from "./scaling/streams.ts";
 import { MESSAGES, TASKLETS } from "./scaling/tasklets.ts";
@@ -105,21 +106,15 @@ function lineOf({ name, about }: Row, n: number, readings: readonly Reading[]): 
 }
 
 if (import.meta.main) {
-  const all = NAMES.join(",");
   const flags = {
-    only: {
-      ...text("NAMES", `only some rows, comma-separated: ${NAMES.join(", ")}`, all),
-      defaultText: "all",
-    },
+    only: only("rows", NAMES),
     rounds: wholeNumber("rounds", 11, 1, 1000),
     size: wholeNumber("by how much all loads are larger", 1, 1, 1000),
   };
   program(
     { name: "bench:scaling", about: "Measures what four times the work costs.", flags },
     async (values) => {
-      const names = values.only.split(",");
-      const unknown = names.find((name) => !NAMES.includes(name));
-      if (unknown !== undefined) throw new UsageError(`--only knows no row ${quote(unknown)} (see --help)`);
+      const names = picked(values.only, "row", NAMES);
       print(HEAD);
       print(WIDTHS.map((width) => "-".repeat(width)));
       for (const row of ROWS.filter(({ name }) => names.includes(name))) {

@@ -15,7 +15,7 @@ import { program, wholeNumber } from "../examples/cli.ts";
 import { quit, Tasklet } from "../mod.ts";
 import { Child, type Ending } from "./net/child.ts";
 import { pickCores } from "./net/cores.ts";
-import { digits, duration } from "./net/figures.ts";
+import { digits, duration, table } from "./net/figures.ts";
 import { positive } from "./net/flags.ts";
 import { Histogram } from "./net/histogram.ts";
 import { pause, settle } from "./net/reading.ts";
@@ -135,17 +135,13 @@ function tell({ findings, missing, latency, tallies, samples, stuck, ending }: R
   ]);
 }
 
+function tellTable(rows: readonly (readonly string[])[]): void {
+  console.log(`\n${table(rows)}`);
+}
+
 function range(samples: readonly Sample[], value: (sample: Sample) => number): string {
   const values = samples.map(value);
   return [values[0]!, Math.max(...values), values.at(-1)!].join(", ");
-}
-
-function tellTable(rows: readonly (readonly string[])[]): void {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const [head, ...body] = rows.map((row) =>
-    `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`
-  );
-  console.log(["", head, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body].join("\n"));
 }
 
 /* --------------------------------------------------- what is wrong ------------------------------------------------ */

@@ -1,5 +1,5 @@
 /**
- * Figures for people: three digits and a unit.
+ * Figures for people: three digits and a unit, and tables of them.
  *
  * @module
  */
@@ -37,4 +37,14 @@ export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** A table as Markdown has it, the first row its head, every column as wide as its widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((cells) => cells[i]!.length)));
+  const rule = widths.map((width) => "-".repeat(width));
+  const lines = [rows[0]!, rule, ...rows.slice(1)];
+  return lines.map((cells) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`).join(
+    "\n",
+  );
 }
