@@ -10,7 +10,7 @@ import { connect } from "node:net";
 import { once } from "node:events";
 import { Message, Tasklet } from "../mod.ts";
 import { Observer, type ObserverOptions } from "../observer.ts";
-import type { Letter, Row, Sample } from "../account.ts";
+import { Account, type Letter, type Row, type Sample } from "../account.ts";
 import { mermaid } from "../metrics.ts";
 import { Feed } from "../feed.ts";
 import { SCRIPT } from "../page_script.ts";
@@ -449,6 +449,31 @@ Deno.test("Observer Bounded: who reads slowly misses steps, and then gets everyt
   events.push((await next(reader)).event);
   assertEquals(events, ["everything", "step", "step", "step", "everything"]);
   feed.close();
+});
+
+Deno.test("Observer Bounded: twenty may look at once, further ones are refused", TIME, async () => {
+  await using observer = serve();
+  const looks: Response[] = [];
+  for (let i = 0; i < 21; i++) looks.push(await fetch(new URL("/events", observer.url)));
+  const statuses = looks.map(({ status }) => status);
+  await Promise.all(looks.map(({ body }) => body!.cancel()));
+  assertEquals(statuses, [...Array.from({ length: 20 }, () => 200), 503]);
+});
+
+Deno.test("Account remembers who has ended for ten seconds, failures for a minute, and five hundred at most", async () => {
+  await using time = virtualTime();
+  using _ = catchReports();
+  using account = new Account({ sites: false });
+  const counts: number[] = [];
+  const count = () => counts.push(account.sample({ blocks: [], lag: 0 }).rows.length);
+  await Tasklet.joinAll(Array.from({ length: 600 }, () => Tasklet.new(() => {})()));
+  count();
+  await Tasklet.new(() => Promise.reject(new Error("no luck")))().join().catch(() => {});
+  await time.advance(10_000);
+  count();
+  await time.advance(50_000);
+  count();
+  assertEquals(counts, [500, 1, 0]);
 });
 
 /* ---------------------------------------------------- programs --------------------------------------------------- */

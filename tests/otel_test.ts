@@ -25,22 +25,22 @@ interface Point {
   readonly attributes?: readonly { readonly value: { readonly stringValue?: string } }[];
 }
 
-/** A collector of OTLP over HTTP in JSON, the smallest there is. */
+/** A collector of OTLP over HTTP in JSON, the smallest there is: of all spans, it keeps those of one scope. */
 class Collector implements AsyncDisposable {
   readonly spans: OtlpSpan[] = [];
   readonly metrics: OtlpMetric[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
-  constructor() {
+  constructor(ours = "concurrence") {
     this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
       const body = await request.json();
       for (const { scopeSpans } of body.resourceSpans ?? []) {
         for (const { scope, spans } of scopeSpans) {
-          if (scope.name === "concurrence") this.spans.push(...spans);
+          if (scope.name === ours) this.spans.push(...spans);
         }
       }
       for (const { scopeMetrics } of body.resourceMetrics ?? []) {
-        for (const { metrics } of scopeMetrics) this.metrics.push(...metrics);
+        for (const { scope, metrics } of scopeMetrics) if (scope.name === ours) this.metrics.push(...metrics);
       }
       return Response.json({});
     });
@@ -158,6 +158,21 @@ Deno.test(
     assert(collector.metrics.length > 0);
   },
 );
+
+Deno.test("InstrumentOptions: spans or metrics alone, under a name of one's own", TIME, async () => {
+  const recorded: unknown[] = [];
+  for (const options of [{ spans: false, name: "bank" }, { metrics: false, name: "bank" }]) {
+    await using collector = new Collector("bank");
+    await run(SCENE.replace("instrument()", `instrument(${JSON.stringify(options)})`), {
+      OTEL_DENO: "true",
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_METRIC_EXPORT_INTERVAL: "300",
+    });
+    recorded.push([collector.spans.length, collector.value("concurrence.messages.sent")]);
+  }
+  assertEquals(recorded, [[0, 3], [3, undefined]]);
+});
 
 Deno.test(
   "instrument() Clusters: the link of a span leads to the sender's span on another node",
