@@ -20,7 +20,8 @@ import { running } from "./context.ts";
 import { countAtWork, Life, onFinish } from "./life.ts";
 import { describeTasklet, disregardWhatIsThere, liveTasklets } from "./quiet.ts";
 import { useReporter } from "./report.ts";
-import { type Candidate, type Schedule, scheduleOf } from "./schedule.ts";
+import { type Candidate, randomOf, type Schedule, scheduleOf } from "./schedule.ts";
+import { useChance } from "./select.ts";
 import { suspend } from "./suspend.ts";
 import { type Self, Tasklet } from "./tasklet.ts";
 import { type Clock, useOwnTime } from "./timer.ts";
@@ -201,6 +202,7 @@ class Run implements Clock {
   /** A checksum of who went on when. */
   order = 0;
   readonly #schedule: Schedule;
+  readonly #random: () => number; // for what is left to chance beside the order
   readonly #strangers: ReadonlySet<Life>;
   readonly #isWanted: () => boolean;
   readonly #mostSteps: number;
@@ -220,6 +222,7 @@ class Run implements Clock {
 
   constructor(seed: number, steps: number, strangers: ReadonlySet<Life>, isWanted: () => boolean) {
     this.#schedule = scheduleOf(seed);
+    this.#random = randomOf((seed + 2 ** 31) % 2 ** 32); // half a period away from what the schedule draws
     this.#mostSteps = steps;
     this.#strangers = strangers;
     this.#isWanted = isWanted;
@@ -241,6 +244,7 @@ class Run implements Clock {
   async end(body: (this: Self) => unknown): Promise<Failure | undefined> {
     using _time = useOwnTime(this);
     using _order = useOrder((go, line) => this.#hold(go, line));
+    using _chance = useChance((n) => Math.floor(this.#random() * n));
     using _reports = useReporter((text, error) => this.#fail({ text: `${text} ${textOf(error)}`, error }));
     this.#root = Tasklet.new(body, { name: body.name || "body", daemon: true })();
     onFinish(this.#root, (error) => {

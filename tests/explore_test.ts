@@ -376,6 +376,19 @@ Deno.test("explore(), Replay: the runs of a seed are those of the seeds that fol
   assertEquals((await failure(third, { seed: first, runs: 4 })).seed, 0);
 });
 
+Deno.test("explore(), Replay: what select() leaves to chance follows from the seed, too", async () => {
+  const taken: string[] = [];
+  async function body(): Promise<void> {
+    const [a, b] = [new Channel<number>(8), new Channel<number>(8)];
+    for (let i = 0; i < 8; i++) for (const channel of [a, b]) channel.trySend(i);
+    for (let i = 0; i < 8; i++) taken.push((await select({ a, b }))[0]);
+  }
+  for (let i = 0; i < 3; i++) await explore(body, { seed: 1, runs: 2 });
+  const runs = Array.from({ length: 6 }, (_, i) => taken.slice(8 * i, 8 * i + 8).join(""));
+  assertEquals(runs, [runs[0], runs[1], runs[0], runs[1], runs[0], runs[1]]);
+  assert(runs[0] !== runs[1]);
+});
+
 Deno.test("explore() without a seed takes others each time", async () => {
   const seeds = new Set<number>();
   for (let i = 0; i < 20; i++) {

@@ -137,6 +137,7 @@ const OPT_IN: Record<string, string[]> = {
     "quiet.ts",
     "report.ts",
     "schedule.ts",
+    "select.ts",
     "suspend.ts",
     "tasklet.ts",
     "timer.ts",
