@@ -343,7 +343,7 @@ class FirstReplyWait extends Wait<unknown> {
     this.#calls.delete(call);
     if (this.#calls.size === 0) return this.fail(error);
     if (this.owner?.waits !== this || this.older !== undefined) return; // another of its waits may serve those who wait
-    for (const call of this.#calls) if (!this.#isStuck(call)) return;
+    for (const other of this.#calls) if (!this.#isStuck(other)) return;
     this.fail(callError("deadlock", this.#type, `all who might answer wait for the caller`));
   }
 

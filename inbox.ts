@@ -281,6 +281,7 @@ export class Inbox {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#next !== undefined) this.#giveBack(this.#next);
+    this.#next = undefined;
   }
 
   /**
@@ -295,7 +296,7 @@ export class Inbox {
   }
 
   #giveBack(origin: Inbox): void {
-    if (origin.#next !== this) return; // it has come to its end
+    if (origin.#next !== this) return; // it has given up
     origin.#isClosed = false;
     origin.#next = undefined;
     this.#moveTo(origin);
@@ -310,6 +311,7 @@ export class Inbox {
         this.end(call);
         inbox.#keep(call);
       }
+      if (hook !== undefined) hook.sent(message, inbox.#owner);
       if (!inbox.#handOver(message)) (inbox.#mailbox ??= new Mailbox()).put(message);
     }
   }
@@ -323,6 +325,7 @@ export class Inbox {
   giveUp({ deferred, cause }: { deferred: boolean; cause: unknown }): void {
     this.#cause = cause;
     this.close();
+    this.#next = undefined;
     this.#mailbox = undefined;
     for (let call = this.#calls; call !== undefined;) {
       const earlier: OpenCall | undefined = call.earlier;
@@ -417,6 +420,7 @@ class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements Async
   }
 
   return(): Promise<IteratorResult<AnyMessage>> {
+    this.resume({ done: true, value: undefined }); // whoever waits for the next one gets none
     return Promise.resolve({ done: true, value: undefined });
   }
 
@@ -479,6 +483,7 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   }
 
   return(): Promise<IteratorResult<AnyMessage[]>> {
+    this.resume({ done: true, value: undefined });
     return Promise.resolve({ done: true, value: undefined });
   }
 

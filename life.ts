@@ -406,7 +406,9 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     try {
       return await this.join();
     } catch (error) {
-      if (error instanceof JoinError && error.tasklet === this) throw this.#failure?.error ?? error;
+      if (error instanceof JoinError && error.tasklet === this) {
+        throw this.#failure !== undefined ? this.#failure.error : error;
+      }
       // The deadline has passed, or the caller was killed: the scope goes too, and until it has gone, so do we wait.
       if (this.#exit === undefined) {
         this.#killTree(GRACE, new TaskletExit(`${this} was killed`, { cause: error }));

@@ -2,7 +2,7 @@
  * Lines out of bytes: a buffer that a stream of bytes is read into, and that gives lines or bytes in turn.
  *
  * Lines are made by `TextLineStream` of `@std/streams`, behind a guard that counts bytes, so that what a peer sends
- * without a line end cannot fill the memory. Neither depends on where the stream happened to be cut.
+ * without a line end cannot fill the memory. What comes out does not depend on where the stream happened to be cut.
  *
  * Runtime-neutral and pure: no sockets, no tasklets.
  *

@@ -166,8 +166,8 @@ const SPACIOUS = 1024;
 /**
  * A double-ended queue in a ring whose size is a power of two.
  *
- * It doubles when full and halves when three quarters are empty, so both ends cost O(1) on average and a
- * drained burst keeps no memory.
+ * It doubles when full and, above 1024 places, halves when three quarters are empty: both ends cost O(1) on average, and a
+ * drained burst keeps little memory.
  */
 export class Deque<T> {
   #ring: (T | undefined)[] = new Array(SMALLEST);

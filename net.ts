@@ -84,7 +84,7 @@ export interface ServeOptions {
    */
   maxPerAddress?: number | undefined;
   /**
-   * Milliseconds for which a peer may send nothing while it is read from; then the read ends with `TimeoutError`.
+   * Milliseconds for which a peer may send nothing; then whoever reads from it gets a `TimeoutError`.
    *
    * @default {Infinity}
    */
@@ -95,6 +95,12 @@ export interface ServeOptions {
    * @default {false}
    */
   reusePort?: boolean | undefined;
+}
+
+interface Bounds {
+  readonly maxConnections: number;
+  readonly maxPerAddress: number;
+  readonly idleTimeout: number;
 }
 
 /** What a connection is handled with. It runs as a tasklet of its own. */
@@ -128,13 +134,13 @@ export class Server implements AsyncDisposable {
   #accepting: Promise<Connection> | undefined;
   #onRoom: (() => void) | undefined; // what waits for a connection to close
 
-  private constructor(listener: Listener, handle: Handler, options: ServeOptions) {
+  private constructor(listener: Listener, handle: Handler, options: Bounds) {
     this.#listener = listener;
     this.address = addressOf(listener.addr);
     this.#handle = handle;
-    this.#maxConnections = options.maxConnections ?? 10_000;
-    this.#maxPerAddress = options.maxPerAddress ?? Infinity;
-    this.#idleTimeout = options.idleTimeout ?? Infinity;
+    this.#maxConnections = options.maxConnections;
+    this.#maxPerAddress = options.maxPerAddress;
+    this.#idleTimeout = options.idleTimeout;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
     this.#task.signal.addEventListener("abort", () => this.#whenKilled());
   }
@@ -150,13 +156,14 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If there is a `cert` without a `key`, or the other way round.
    */
   static serve(address: ServerAddress, handle: Handler, options: ServeOptions = {}): Server {
-    const { maxConnections = 1, maxPerAddress = 1, idleTimeout = 0 } = options;
+    const { maxConnections = 10_000, maxPerAddress = Infinity, idleTimeout = Infinity } = options;
     for (const [name, n] of Object.entries({ maxConnections, maxPerAddress })) {
       if ((n === Infinity || Number.isSafeInteger(n)) && n >= 1) continue;
       throw new RangeError(`Cannot serve: "${name}" must be a positive integer, got ${n}`);
     }
     checkMs("serve", "idleTimeout", idleTimeout);
-    return new Server(listen(address, options.reusePort ?? false), handle, options);
+    const listener = listen(address, options.reusePort ?? false);
+    return new Server(listener, handle, { maxConnections, maxPerAddress, idleTimeout });
   }
 
   /** The port it listens on; 0 for a unix socket. */

@@ -29,7 +29,7 @@ import { type DropReason, type Hook, setHook } from "./hook.ts";
 import { type Life, roots } from "./life.ts";
 import type { AnyMessage } from "./message.ts";
 import { report } from "./report.ts";
-import { type AnyTasklet, names, type TaskletStatus } from "./tasklet.ts";
+import { type AnyTasklet, registeredNames, type TaskletStatus } from "./tasklet.ts";
 import { now } from "./timer.ts";
 import type { Wait } from "./wait.ts";
 
@@ -209,7 +209,7 @@ function since(what: object, at: number): number {
 
 function namesById(): Map<number, string[]> {
   const found = new Map<number, string[]>();
-  for (const [name, { id }] of names) {
+  for (const [name, { id }] of registeredNames) {
     const those = found.get(id);
     if (those === undefined) found.set(id, [name]);
     else those.push(name);

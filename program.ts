@@ -6,6 +6,7 @@
  * @module
  */
 import process from "node:process";
+import { report } from "./report.ts";
 import { nextTurn } from "./timer.ts";
 
 /** A signal by name, such as `"SIGTERM"`. */
@@ -72,7 +73,7 @@ export function runProgram(
   process.on("beforeExit", onDrain);
   end = endThis;
   void root.failure.then(async (failure) => {
-    if (failure !== undefined) console.error(`${root} failed:`, failure.error);
+    if (failure !== undefined) report(`${root} failed:`, failure.error);
     if (exitCode !== undefined) await root.kill(grace);
     await root.killDaemons(grace);
     await new Promise<void>(nextTurn); // in which errors that nobody asked for are reported

@@ -102,7 +102,7 @@ function withAncestors(task: Life | undefined): Life[] {
 
 function namesByOwner(): Map<Life, string[]> {
   const names = new Map<Life, string[]>();
-  for (const [name, task] of registeredNames()) names.set(task, [...names.get(task) ?? [], name]);
+  for (const [name, task] of registeredNames) names.set(task, [...names.get(task) ?? [], name]);
   return names;
 }
 

@@ -17,6 +17,11 @@ export function report(...what: unknown[]): void {
   else console.error(...what);
 }
 
+/** Tells of something that is no failure. Nobody hears of it where reports are taken. */
+export function notice(text: string): void {
+  if (reporter === undefined) console.error(text);
+}
+
 /** Gives all reports to `replacement` until disposed. For tests and tools. */
 export function useReporter(replacement: Reporter): Disposable {
   const previous = reporter;

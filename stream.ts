@@ -8,7 +8,7 @@
 import { Pace, type PaceOptions } from "./pace.ts";
 import { BufferedReader } from "./reader.ts";
 import { suspend } from "./suspend.ts";
-import { now, Timeout, TimeoutError } from "./timer.ts";
+import { checkMs, now, Timeout, TimeoutError } from "./timer.ts";
 import { TaskletExit, type WaitOptions } from "./wait.ts";
 import { BufferedWriter, type ByteStream } from "./writer.ts";
 
@@ -105,8 +105,10 @@ export class BufferedStream implements AsyncDisposable {
    * @param options.timeout Milliseconds for all of it. @default {Infinity}
    * @param options.linger Milliseconds for which the peer may go on sending to no effect. @default {0}
    * @returns Whether all was sent: `false` if the peer had gone, or the time was up.
+   * @throws {RangeError} If a time is negative or not a number; then nothing is closed.
    */
   async close({ stall = 1000, timeout = Infinity, linger = 0 }: CloseOptions = {}): Promise<boolean> {
+    for (const [name, ms] of Object.entries({ stall, timeout, linger })) checkMs("close", name, ms);
     const end = timeout === Infinity ? Infinity : now() + timeout;
     let exit: TaskletExit | undefined;
     try {

@@ -21,6 +21,7 @@ import {
   TaskletExit,
   type WaitOptions,
 } from "./tasklet.ts";
+import { notice, report } from "./report.ts";
 import { printable } from "./text.ts";
 import { checkMs, now, setTimer, type Timer } from "./timer.ts";
 
@@ -148,8 +149,9 @@ export class SupervisorError extends AggregateError {
   override readonly name = "SupervisorError";
 }
 
-class MSG_ENDED extends Message("MSG_ENDED")<[child: Supervised, task: AnyTasklet, error: unknown]> {}
-class MSG_RESTART extends Message("MSG_RESTART")<[children: readonly Supervised[]]> {}
+class MSG_ENDED
+  extends Message("MSG_ENDED")<[child: Supervised, task: AnyTasklet, error: unknown, isOurs: boolean]> {}
+class MSG_RESTART extends Message("MSG_RESTART")<[children: Iterable<Supervised>]> {}
 
 /**
  * A tasklet that starts children, and starts them again when they end.
@@ -176,7 +178,7 @@ class MSG_RESTART extends Message("MSG_RESTART")<[children: readonly Supervised[
  *   Each restart is one line on stderr.
  * - **Names**: the {@linkcode Child} that `start` returns receives messages across restarts. What the failed tasklet had not
  *   taken, and what comes meanwhile, waits for the next one; only the message it failed on is lost, and its call ends with
- *   `"finished"`. What comes is bounded by `backlog`.
+ *   `"finished"`. What comes is bounded by `backlog`. The tasklet that has ended refuses, as any does.
  * - **Giving up**: one restart more than `intensity` allows, and the supervisor stops its children and fails with a
  *   {@linkcode SupervisorError} that has all causes.
  * - **Stopping**: children are stopped one after the other, the one started last first, each in its own grace. So it goes
@@ -270,22 +272,25 @@ export class Supervisor implements AsyncDisposable {
     }
   }
 
-  async #whenEnded(child: Supervised, task: AnyTasklet, error: unknown): Promise<void> {
-    if (child.task !== task) return; // it was stopped by the supervisor
+  async #whenEnded(child: Supervised, task: AnyTasklet, error: unknown, isOurs: boolean): Promise<void> {
+    if (child.task !== task) { // it was stopped, or failed beside one whose end stops all
+      if (isOurs && isFailure(error)) report(`${this.task}: ${child} failed, too:`, error);
+      return;
+    }
     child.isRunning = false;
     if (!child.restartsAfter(error)) return child.giveUp(error);
     this.#count(child, error);
     const delay = this.#delay(child);
     const affected = this.#affectedBy(child);
     const restarted = affected.filter((each) => each.isRestarted);
-    console.error(
+    notice(
       `${this.task} restarts ${restarted.join(", ")} in ${Math.round(delay)} ms: ${child} ${
         howItEnded(error)
       }`,
     );
     for (const each of affected.toReversed()) await (each.isRestarted ? each.pause() : each.stop());
-    const timer = setTimer(now() + delay, () => MSG_RESTART.send(this.task)(restarted));
-    for (const each of restarted) each.timer = timer;
+    const pending = new PendingRestart(restarted, now() + delay, this.task);
+    for (const each of restarted) each.pending = pending;
   }
 
   /** Counts a restart, unless it is one too many. */
@@ -305,7 +310,7 @@ export class Supervisor implements AsyncDisposable {
   #delay(child: Supervised): number {
     const { first, factor, max, jitter } = this.#backoff;
     if (now() - child.startedAt >= this.#intensity.within) child.failures = 0;
-    const delay = Math.min(max, first * factor ** child.failures++);
+    const delay = Math.min(max, first * Math.min(factor ** child.failures++, Number.MAX_VALUE));
     return delay * (1 + jitter * (2 * Math.random() - 1));
   }
 
@@ -321,6 +326,23 @@ export class Supervisor implements AsyncDisposable {
   }
 }
 
+/** A restart to come, of one child or of several at once. */
+class PendingRestart {
+  readonly #children: Set<Supervised>;
+  readonly #timer: Timer;
+
+  constructor(children: readonly Supervised[], at: number, supervisor: Tasklet) {
+    this.#children = new Set(children);
+    this.#timer = setTimer(at, () => MSG_RESTART.send(supervisor)(this.#children));
+  }
+
+  /** Leaves a child out; without any, nothing is restarted. */
+  leaveOut(child: Supervised): void {
+    this.#children.delete(child);
+    if (this.#children.size === 0) this.#timer.cancel();
+  }
+}
+
 /** A child as its supervisor sees it. */
 class Supervised implements Child {
   readonly name: string;
@@ -331,7 +353,7 @@ class Supervised implements Child {
   readonly #waiting: Inbox;
   #task: AnyTasklet | undefined; // the last one
   isRunning = false; // so far as the supervisor knows
-  timer: Timer | undefined; // of the restart that it waits for
+  pending: PendingRestart | undefined; // what it waits for
   startedAt = 0;
   failures = 0; // since it last lived for long
   #starts = 0;
@@ -384,18 +406,20 @@ class Supervised implements Child {
     this.#starts++;
     this.#waiting.passOnTo(task.inbox);
     onFinish(task, (error) => {
-      MSG_ENDED.send(this.#supervisor)(this, task, error);
-      return this.restartsAfter(error); // then the supervisor tells of it
+      const isOurs = this.restartsAfter(error); // then the supervisor tells of it
+      MSG_ENDED.send(this.#supervisor)(this, task, error, isOurs);
+      return isOurs;
     });
   }
 
   startAgain(): void {
+    this.pending = undefined;
     if (!this.#hasEnded && !this.isRunning) this.start();
   }
 
   /** Stops it until its restart. */
   async pause(): Promise<void> {
-    this.timer?.cancel();
+    this.pending?.leaveOut(this);
     await this.#kill();
   }
 
@@ -409,7 +433,7 @@ class Supervised implements Child {
   /** Ends it for good, with all who wait for it. */
   giveUp(cause: unknown): void {
     this.#hasEnded = true;
-    this.timer?.cancel();
+    this.pending?.leaveOut(this);
     this.#waiting.giveUp({ deferred: true, cause });
     this.#whenGone();
   }
@@ -443,5 +467,9 @@ function checked<T extends Record<string, number>>(
 
 function howItEnded(error: unknown): string {
   if (error === undefined) return "has ended";
-  return error instanceof TaskletExit ? "was killed" : `failed: ${printable(String(error))}`;
+  return isFailure(error) ? `failed: ${printable(String(error))}` : "was killed";
+}
+
+function isFailure(error: unknown): boolean {
+  return error !== undefined && !(error instanceof TaskletExit);
 }

@@ -183,7 +183,7 @@ export class EndWait<T = unknown> extends Wait<T> {
   protected override left(): void {
     if (this.earlier !== undefined) this.earlier.later = this.later;
     if (this.later !== undefined) this.later.earlier = this.earlier;
-    else this.task.endWaits = this.earlier;
+    else if (this.task.endWaits === this) this.task.endWaits = this.earlier; // otherwise it has never joined
     this.earlier = this.later = undefined;
   }
 }

@@ -56,11 +56,11 @@ export { TaskletExit, type Wait, type Waiter, type WaitOptions } from "./wait.ts
 export type AnyTasklet = Tasklet<unknown, never>;
 
 /**
- * The names given by `Tasklet.register`.
+ * The names that are taken, each with its owner. For tests and tools.
  *
  * @ignore
  */
-export const names: Map<string, Tasklet> = new Map();
+export const registeredNames: Map<string, Tasklet> = new Map();
 
 /** How a tasklet is created. */
 export interface TaskletOptions {
@@ -177,7 +177,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
    * the tasklet as `this`; messages sent before are queued.
    *
    * @param body A function, async or not.
-   * @param options Name, mailbox, parent, signal.
+   * @param options Name, mailbox, signal, and whether it is a daemon.
    * @returns A function that takes the arguments of the body and gives the tasklet.
    * @throws {RangeError} If the mailbox options make no sense.
    */
@@ -472,7 +472,7 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
     MSG: new (task: AnyTasklet, error: unknown) => AnyMessage = MSG_DOWN,
   ): Disposable {
     const watcher = here("monitor");
-    using _ = task.expectJoin();
+    using _ = task.expectJoin(); // one that has failed in this turn is not reported yet, and need not be
     return onFinish(task, (error) => {
       watcher.inbox.deliverAnyway(running.run(task, () => new MSG(task, error)));
       return true;
@@ -486,18 +486,18 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
    * @throws {Error} If the name is taken, or the tasklet has finished, or there is none.
    */
   static register(name: string, task: AnyTasklet = here("register")): void {
-    const owner = names.get(name);
+    const owner = registeredNames.get(name);
     if (owner !== undefined) {
       throw new Error(`Cannot register ${JSON.stringify(name)}: the name is taken by ${owner}`);
     }
     if (task.isOver) throw new Error(`Cannot register ${JSON.stringify(name)}: ${task} has finished`);
-    names.set(name, task as Tasklet);
-    onFinish(task, () => void names.delete(name));
+    registeredNames.set(name, task as Tasklet);
+    onFinish(task, () => void registeredNames.delete(name));
   }
 
   /** The tasklet registered under `name`, or `undefined`. */
   static whereis(name: string): Tasklet | undefined {
-    return names.get(name);
+    return registeredNames.get(name);
   }
 
   /**
@@ -558,15 +558,6 @@ class Body<R, P extends AnyMessage> extends Tasklet<R, P> {
   pending(): IterableIterator<AnyMessage> {
     return this.inbox.pending();
   }
-}
-
-/**
- * The names that are taken, each with its owner. For tests and tools.
- *
- * @ignore
- */
-export function registeredNames(): IterableIterator<[name: string, task: Tasklet]> {
-  return names.entries();
 }
 
 function here(what: string): Tasklet {

@@ -217,6 +217,7 @@ export function now(): number {
 
 /** Calls `fire` at time `at`; timers of the same time fire in the order they were set. `Infinity` never comes. */
 export function setTimer(at: number, fire: () => void): Timer {
+  if (Number.isNaN(at)) throw new RangeError("Cannot set timer: its time is not a number"); // it would stop all others
   return at === Infinity ? new Timer(at, fire, -1, heap) : heap.add(at, fire);
 }
 

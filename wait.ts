@@ -302,7 +302,7 @@ export abstract class Wait<T = unknown> {
     const core = this.#core;
     const deadline = core.owner === undefined ? Infinity : core.owner.deadline;
     if (deadline !== Infinity && deadline <= now() && !this.shielded) {
-      if (this.#leave(true)) rejectInTurn(core, new TimeoutError("Timed out: the deadline has passed"));
+      this.#endEarly(new TimeoutError("Timed out: the deadline has passed"), rejectInTurn);
       return false;
     }
     if (timeout !== Infinity) core.timer = setTimer(now() + timeout, () => this.timeUp(timeout));
@@ -329,11 +329,16 @@ export abstract class Wait<T = unknown> {
 
   /** Ends the wait early, at once. Without effect when it has ended. */
   abort(error: unknown): void {
+    this.#endEarly(error, reject);
+  }
+
+  #endEarly(error: unknown, how: (core: Core, error: unknown) => void): void {
     try {
-      if (this.#leave(true)) reject(this.#core, error);
+      if (!this.#leave(true)) return;
     } catch (undoing) {
-      reject(this.#core, undoing);
+      return how(this.#core, undoing);
     }
+    how(this.#core, error);
   }
 
   /** What happens when the timeout of {@linkcode begin} is over. */

@@ -62,7 +62,8 @@ class FlushWait extends Wait<void> {
   }
 
   protected override left(early: boolean): void {
-    if (early) this.#others.splice(this.#others.indexOf(this), 1);
+    const place = early ? this.#others.indexOf(this) : -1;
+    if (place >= 0) this.#others.splice(place, 1);
   }
 }
 
@@ -160,12 +161,12 @@ export class BufferedWriter {
    * @throws {TimeoutError} If not all was sent in time.
    */
   flush({ timeout = Infinity }: WaitOptions = {}): Promise<void> {
+    checkMs("flush", "timeout", timeout);
     if (this.#failure !== undefined) return pass(() => this.#throwFailure());
     this.#encode();
     const left = this.buffered;
     if (left === 0) return pass(() => {});
     if (!this.#isSending) this.#send();
-    checkMs("flush", "timeout", timeout);
     const wait = new FlushWait(this.#flushes, originOf(this.#socket));
     wait.upTo = this.#sent + left;
     if (wait.begin(timeout)) this.#flushes.push(wait);
