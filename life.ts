@@ -11,6 +11,7 @@
 import { running } from "./context.ts";
 import { hook } from "./hook.ts";
 import { Inbox } from "./inbox.ts";
+import { Kin } from "./kin.ts";
 import type { Binding, LocalScope } from "./local.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import { onFloatingRejection } from "./program.ts";
@@ -156,7 +157,8 @@ export let tendsChildren: (task: Life) => void;
  *
  * @typeParam R What the body returns, awaited.
  */
-export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope, AsyncDisposable {
+export class Life<out R = unknown> extends Kin<Life>
+  implements Waiter, DeadlineScope, LocalScope, AsyncDisposable {
   /** A number, unique in the process. */
   readonly id: number = ++created;
   /** The name, for people. */
@@ -168,10 +170,6 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
   // What made it fail: thrown by the body, a rejection nobody awaited, or a child's error in a scope.
   #failure: { readonly error: unknown } | undefined;
 
-  #parent: Life | undefined;
-  #youngest: Life | undefined; // children, and down the line by `#older`
-  #older: Life | undefined; // siblings
-  #younger: Life | undefined;
   #unfinished = 0; // children that are neither finished nor abandoned
   #isScope = false;
   #tendsChildren = false; // a kill leaves its children to its body
@@ -246,29 +244,19 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     name: string,
     options: { daemon?: boolean | undefined; mailbox?: MailboxOptions | undefined },
   ) {
+    super();
     this.name = name;
     this.inbox = new Inbox(this, options.mailbox);
     if (!options.daemon) this.#adoptBy(current());
     else daemons.add(this);
-    if (this.#parent === undefined) {
+    const { parent } = this;
+    if (parent === undefined) {
       roots.add(this);
     } else {
-      Timeout.inherit(this.#parent, this);
-      this.locals = this.#parent.locals;
+      Timeout.inherit(parent, this);
+      this.locals = parent.locals;
     }
     if (hook !== undefined) hook.spawned(this);
-  }
-
-  /** The tasklet that created it and waits for it; `undefined` for a daemon and outside of any. */
-  get parent(): Life | undefined {
-    return this.#parent;
-  }
-
-  /** The children that have not finished, oldest first. */
-  get children(): Life[] {
-    const children: Life[] = [];
-    for (let child = this.#youngest; child !== undefined; child = child.#older) children.push(child);
-    return children.reverse();
   }
 
   /** Where it is in its life. */
@@ -311,19 +299,8 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     return this.#controller.signal;
   }
 
-  /** Yields this tasklet and all below it that have not finished, each with its level; parents before children. */
-  *tree(): Generator<[tasklet: Life, level: number]> {
-    const left: [Life, number][] = [[this, 0]];
-    for (let next = left.pop(); next !== undefined; next = left.pop()) {
-      yield next;
-      for (let child = next[0].#youngest; child !== undefined; child = child.#older) {
-        left.push([child, next[1] + 1]);
-      }
-    }
-  }
-
   /** The name with the id, such as `handle#12`. */
-  toString(): string {
+  override toString(): string {
     return `${this.name}#${this.id}`;
   }
 
@@ -380,7 +357,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     return new LazyWait(() => {
       if (this.#released) return pass(() => {});
       const wait = new EndWait<void>(caller, this);
-      if (wait.begin() && caller !== undefined && caller.#isBelow(this)) wait.abort(caller.#exit);
+      if (wait.begin() && caller !== undefined && caller.isBelow(this)) wait.abort(caller.#exit);
       return wait.promise;
     });
   }
@@ -429,12 +406,6 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
    */
   get isOver(): boolean {
     return this.#released;
-  }
-
-  #isBelow(ancestor: Life): boolean {
-    let task = this as Life | undefined;
-    while (task !== undefined && task !== ancestor) task = task.#parent;
-    return task === ancestor;
   }
 
   /** Kills the tasklet and waits until its cleanup has ended. */
@@ -491,24 +462,10 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   #adoptBy(creator: Life | undefined): void {
     // Code that goes on in the name of a tasklet that has finished creates for the next one up that has not.
-    while (creator !== undefined && !creator.alive) creator = creator.#parent;
+    while (creator !== undefined && !creator.alive) creator = creator.parent;
     if (creator === undefined) return;
-    this.#link(creator);
+    this.attachTo(creator);
     creator.#unfinished++;
-  }
-
-  #link(parent: Life): void {
-    this.#parent = parent;
-    this.#older = parent.#youngest;
-    if (this.#older !== undefined) this.#older.#younger = this;
-    parent.#youngest = this;
-  }
-
-  #unlink(): void {
-    if (this.#older !== undefined) this.#older.#younger = this.#younger;
-    if (this.#younger !== undefined) this.#younger.#older = this.#older;
-    else if (this.#parent !== undefined) this.#parent.#youngest = this.#older;
-    this.#older = this.#younger = undefined;
   }
 
   /**
@@ -568,7 +525,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
     this.inbox.giveUp({ deferred: false, cause: this.#end });
-    if (!this.#exitedWell && this.#youngest !== undefined) this.#killChildren();
+    if (!this.#exitedWell && this.hasChildren) this.#killChildren();
     this.#finishIfAlone();
   }
 
@@ -583,22 +540,22 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
   #finishIfAlone(): void {
     let task = this as Life | undefined;
     while (task !== undefined && task.#phase === "children" && task.#unfinished === 0) {
-      const parent: Life | undefined = task.#parent;
+      const parent: Life | undefined = task.parent;
       task.#finish();
       task = parent;
     }
   }
 
   #finish(): void {
-    const parent = this.#parent;
+    const { parent } = this;
     this.#phase = this.#failure !== undefined ? "failed" : this.#exit !== undefined ? "killed" : "done";
     Timeout.release(this);
     this.locals = undefined;
     const wasAbandoned = this.#released;
     this.#release();
-    this.#unlink();
+    this.detach();
     roots.delete(this);
-    if (this.#youngest !== undefined) this.#leaveChildren(parent);
+    if (this.hasChildren) this.#leaveChildren(parent);
     if (hook !== undefined) hook.finished(this, this.#end);
     if (this.#failure === undefined || this.#asked && !wasAbandoned) return;
     nextTurn(() => this.#asked && !wasAbandoned || report(`${this} failed:`, this.#failure!.error));
@@ -606,12 +563,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
 
   // They were abandoned and have not ended yet: they stay in the tree.
   #leaveChildren(parent: Life | undefined): void {
-    for (const child of this.children) {
-      child.#unlink();
-      child.#parent = undefined;
-      if (parent !== undefined) child.#link(parent);
-      else roots.add(child);
-    }
+    for (const child of this.leaveChildrenTo(parent)) if (parent === undefined) roots.add(child);
   }
 
   // From here on nobody waits for it. Happens once, at its end or when it is abandoned.
@@ -628,12 +580,13 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
     if (this.#monitors !== undefined) this.#tellMonitors(this.#monitors);
     this.#watching = this.#monitors = undefined;
     if (this.endWaits !== undefined) this.#tellJoiners(this.endWaits);
-    if (this.#parent !== undefined) {
-      this.#parent.#unfinished--;
+    const { parent } = this;
+    if (parent !== undefined) {
+      parent.#unfinished--;
       // The error of a scope goes to whoever called it, who may catch it.
-      if (this.#parent.#isScope && this.#failure !== undefined && !this.#isScope) {
+      if (parent.#isScope && this.#failure !== undefined && !this.#isScope) {
         this.#asked = true;
-        this.#parent.#fail(this.#failure.error);
+        parent.#fail(this.#failure.error);
       }
     }
   }
@@ -670,7 +623,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
       this.#graceTimer?.cancel();
       this.#graceTimer = setTimer(end, () => this.#abandonTree(exit, grace));
     }
-    if (this.#youngest === undefined) return this.#stop(exit, end); // as most often
+    if (!this.hasChildren) return this.#stop(exit, end); // as most often
     // Parents come before children and older before newer, so the reverse is the order we want.
     for (const task of [...this.#killed()].reverse()) task.#stop(exit, end);
   }
@@ -709,7 +662,7 @@ export class Life<out R = unknown> implements Waiter, DeadlineScope, LocalScope,
       this.#release();
       report(`${this} was abandoned: its cleanup has not ended within ${grace} ms`);
     }
-    const next = this.#phase === "body" ? this.#parent : this;
+    const next = this.#phase === "body" ? this.parent : this;
     if (next !== undefined) next.#finishIfAlone();
   }
 

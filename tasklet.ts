@@ -46,6 +46,7 @@ import { LazyWait, sleep, type Start, suspend, waitFor, yieldTurn } from "./susp
 import { checkMs, now } from "./timer.ts";
 import { TaskletExit, type WaitOptions } from "./wait.ts";
 
+export type { Kin } from "./kin.ts";
 export type { Binding, LocalScope } from "./local.ts";
 export { JoinError, type KillOptions, Life, type MailboxView, type TaskletStatus } from "./life.ts";
 export type { DispatchOptions, Signal } from "./program.ts";

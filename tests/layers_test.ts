@@ -23,10 +23,12 @@ const CORE: Record<string, string[]> = {
   "suspend.ts": ["context.ts", "timer.ts", "wait.ts"],
   "repeat.ts": ["context.ts", "message.ts types", "report.ts", "suspend.ts", "timer.ts", "wait.ts"],
   "inbox.ts": ["context.ts", "hook.ts", "suspend.ts", "mailbox.ts", "message.ts", "timer.ts", "wait.ts"],
+  "kin.ts": [],
   "life.ts": [
     "context.ts",
     "hook.ts",
     "inbox.ts",
+    "kin.ts",
     "local.ts types",
     "mailbox.ts types",
     "program.ts",
@@ -37,6 +39,7 @@ const CORE: Record<string, string[]> = {
   ],
   "tasklet.ts": [
     "context.ts",
+    "kin.ts types",
     "life.ts",
     "local.ts types",
     "mailbox.ts types",
