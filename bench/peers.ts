@@ -36,6 +36,7 @@ interface Row {
 
 const ROWS: readonly Row[] = [
   { library: "ours", form: "peer" },
+  { library: "ours", form: "usual" },
   { library: "bare", form: "peer" },
   { library: "effect", form: "peer" },
   { library: "effect", form: "usual" },
@@ -133,7 +134,7 @@ function cell(operation: keyof Peer, readings: number[] | undefined, ours: reado
 }
 
 function nameOf({ library, form }: Row): string {
-  if (library === "ours") return "this library";
+  if (library === "ours" && form === "peer") return "this library";
   if (library === "bare") return "bare promises";
   return form === "usual" ? "as usual" : `${library} ${versionOf(library)}`;
 }

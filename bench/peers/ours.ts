@@ -5,12 +5,15 @@ import { type Peer, RING } from "./peer.ts";
 class MSG_ITEM extends Message("MSG_ITEM")<[n: number]> {}
 class MSG_ASK extends Message("MSG_ASK")<[n: number], number> {}
 
-/** Messages, calls and tasklets, as the README shows them. */
+/** Messages taken in batches; calls and tasklets as the README shows them. */
 export const peer: Peer = {
   async oneWay(n) {
     const receiver = Tasklet.new(async () => {
       let left = n;
-      for await (const _ of Tasklet.receive()) if (--left === 0) break;
+      for await (const batch of Tasklet.batches()) {
+        for (const _ of batch) left--;
+        if (left === 0) break;
+      }
     })();
     for (let i = 0; i < n; i++) MSG_ITEM.send(receiver)(i);
     await receiver.join();
@@ -55,5 +58,17 @@ export const peer: Peer = {
       })());
     await Tasklet.yield();
     return tasks;
+  },
+};
+
+/** Messages taken one by one. */
+export const usual: Peer = {
+  async oneWay(n) {
+    const receiver = Tasklet.new(async () => {
+      let left = n;
+      for await (const _ of Tasklet.receive()) if (--left === 0) break;
+    })();
+    for (let i = 0; i < n; i++) MSG_ITEM.send(receiver)(i);
+    await receiver.join();
   },
 };
