@@ -580,7 +580,8 @@ function asValue(error: unknown): JoinError {
  * Runs a program: `main` in the root tasklet.
  *
  * - **Signals**: the first kills the root, so that cleanup runs; then the process exits with 130 (SIGINT) or 143
- *   (SIGTERM). A second one exits at once.
+ *   (SIGTERM). A second one exits at once; the same again within 50 ms, as a terminal and `deno task` send it for one
+ *   Ctrl-C, is none, but leaves cleanup no more than a second.
  * - **Failure**: if `main` fails, the error is reported and the process exits with 1.
  * - **Draining**: when nothing can ever wake the tasklets that are left, they are killed, so that their `finally`
  *   blocks run, and the process ends with 0.
