@@ -35,14 +35,14 @@ export interface AnyGroup extends Iterable<AnyTasklet> {
 /** The base of {@linkcode MSG_JOINED}, with a written type. */
 export const MSG_JOINED_BASE: MessageClass<"MSG_JOINED"> = Message("MSG_JOINED");
 
-/** Tells who monitors a group that `task` has joined it. */
+/** Tells who monitors a group that `task` has joined it. Its arguments are `task` and `group`. */
 export class MSG_JOINED extends MSG_JOINED_BASE<[task: AnyTasklet, group: AnyGroup]> {}
 
 /** The base of {@linkcode MSG_LEFT}, with a written type. */
 export const MSG_LEFT_BASE: MessageClass<"MSG_LEFT"> = Message("MSG_LEFT");
 
 /**
- * Tells who monitors a group that `task` is no member any more.
+ * Tells who monitors a group that `task` is no member any more. Its arguments are `task`, `group` and `error`.
  *
  * `error` is `undefined` if it left or its body returned, the `TaskletExit` if it was killed, and what it threw
  * otherwise.

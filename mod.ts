@@ -56,6 +56,7 @@ export {
   type DispatchOptions,
   JoinError,
   type KillOptions,
+  type Life,
   type MailboxView,
   MSG_DOWN,
   quit,

@@ -261,7 +261,7 @@ function listen(
     return Deno.serve({ hostname, port, onListen: () => {} }, answer);
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {
-      throw new Deno.errors.AddrInUse(`Cannot observe at ${hostname}:${port}: ${error.message}`, {
+      throw new Deno.errors.AddrInUse(`Cannot observe at ${hostname}:${port}: the address is in use`, {
         cause: error,
       });
     }

@@ -7,7 +7,7 @@
  */
 import process from "node:process";
 import { report } from "./report.ts";
-import { nextTurn } from "./timer.ts";
+import { nextTurn, now, setTimer } from "./timer.ts";
 
 /** A signal by name, such as `"SIGTERM"`. */
 export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGBREAK";
@@ -50,6 +50,12 @@ export interface Root {
   toString(): string;
 }
 
+// Milliseconds within which the same signal again is no second one, and for how long such a pair leaves cleanup alone.
+// A Ctrl-C under `deno task` comes twice, within a millisecond: from the terminal, which tells all of its programs, and
+// from the task, which passes on what it was told.
+const ECHO = 50;
+const PATIENCE = 1000;
+
 // The program that runs, if there is one. A second one takes its place for `endProgram`, and both go on.
 let end: ((code: number) => void) | undefined;
 
@@ -59,14 +65,22 @@ export function runProgram(
   root: Root,
 ): void {
   let exitCode: number | undefined;
+  let first: { readonly signal: Signal; readonly at: number } | undefined;
   const endThis = (code: number): void => {
     exitCode ??= code;
     void root.kill(grace);
   };
   const onSignal = (signal: Signal): void => {
     const code = 128 + NUMBERS[signal];
-    if (exitCode === undefined) endThis(code);
-    else process.exit(code);
+    const at = now();
+    if (exitCode === undefined) {
+      first = { signal, at };
+      endThis(code);
+    } else if (signal === first?.signal && at - first.at < ECHO) {
+      setTimer(at + PATIENCE, () => process.exit(code));
+    } else {
+      process.exit(code);
+    }
   };
   const onDrain = (): void => endThis(0);
   for (const signal of signals) process.on(signal, onSignal);

@@ -87,7 +87,7 @@ export interface TaskletOptions {
 export const MSG_DOWN_BASE: MessageClass<"MSG_DOWN"> = Message("MSG_DOWN");
 
 /**
- * Tells who monitors a tasklet that it has finished.
+ * Tells who monitors a tasklet that it has finished. Its arguments are `task` and `error`.
  *
  * `error` is `undefined` if its body returned, the `TaskletExit` if it was killed, and what it threw otherwise.
  */
@@ -153,10 +153,13 @@ type Joined<T extends readonly AnyTasklet[]> = {
  *   killed.
  * - **Failure**: an error that nobody asks for (by `join`, `monitor` or `scope`) by the end of the turn is reported on
  *   stderr; the parent lives on. A promise rejection that nobody awaits fails the tasklet in which it arose.
- * - **Kill**: see {@linkcode Tasklet.kill}.
+ * - **Kill**: see {@linkcode Life.kill}.
  * - **Context**: what an `AsyncLocalStorage` holds where a tasklet is created, it holds in the tasklet.
  * - **Fairness**: after 256 deliveries or 4 ms the next wait takes a turn of the event loop, so that tasklets which
  *   always have something to do starve neither sockets nor timers.
+ *
+ * Most of what is here is for its own body. What everybody may do with it comes from {@linkcode Life}:
+ * {@linkcode Life.join}, {@linkcode Life.kill}, {@linkcode Life.signal}, {@linkcode Life.status} and its like.
  *
  * @typeParam R What the body returns, awaited.
  * @typeParam P The messages it accepts, a union.
@@ -580,7 +583,8 @@ function asValue(error: unknown): JoinError {
  * Runs a program: `main` in the root tasklet.
  *
  * - **Signals**: the first kills the root, so that cleanup runs; then the process exits with 130 (SIGINT) or 143
- *   (SIGTERM). A second one exits at once.
+ *   (SIGTERM). A second one exits at once; the same again within 50 ms, as a terminal and `deno task` send it for one
+ *   Ctrl-C, is none, but leaves cleanup no more than a second.
  * - **Failure**: if `main` fails, the error is reported and the process exits with 1.
  * - **Draining**: when nothing can ever wake the tasklets that are left, they are killed, so that their `finally`
  *   blocks run, and the process ends with 0.

@@ -1,7 +1,7 @@
 /**
  * A chat: each line goes to all other clients.
  *
- *     deno run --allow-net=localhost:9010 chat.ts
+ *     deno run --allow-net=localhost:9010 examples/chat.ts
  *
  * Then, in several terminals, `telnet localhost 9010` or `nc localhost 9010`. `quit` leaves. With `--cluster`, clients of
  * several servers are in one room.

@@ -1,7 +1,7 @@
 /**
  * A chat in which everybody has a handle.
  *
- *     deno run --allow-net=localhost:1980 chatter.ts
+ *     deno run --allow-net=localhost:1980 examples/chatter.ts
  *
  * Then, in several terminals, `telnet localhost 1980`. `/who` lists the handles, `/quit` leaves. With `--cluster`, members
  * of several servers are in one room.

@@ -1,8 +1,8 @@
 /**
  * A directory of users, who register, list each other, and chat.
  *
- *     deno run --allow-net=localhost:9020 directory.ts
- *     deno run --allow-net=localhost directory.ts --simulate --duration 30
+ *     deno run --allow-net=localhost:9020 examples/directory.ts
+ *     deno run --allow-net=localhost examples/directory.ts --simulate --duration 30
  *
  * Then `nc localhost 9020` and `register,Jane`, `list,all`, `chat,Jane` or `chat,Jane,How are you?`.
  *

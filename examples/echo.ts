@@ -1,8 +1,8 @@
 /**
  * Echo servers: what is received is sent back.
  *
- *     deno run --allow-net=localhost:8888 echo.ts
- *     deno run --allow-net=localhost:10000 echo.ts --sequential
+ *     deno run --allow-net=localhost:8888 examples/echo.ts
+ *     deno run --allow-net=localhost:10000 examples/echo.ts --sequential
  *
  * Then `telnet localhost 8888`. The first serves all clients at once, the second one after the other, so that a second
  * client waits until the first has gone. `--lines` echoes lines, `--raw` bytes, as fast as the client takes them.

@@ -1,9 +1,9 @@
 /**
  * The smallest program: one tasklet greets whom another one names.
  *
- *     deno run greeting.ts
- *     deno run greeting.ts --two      two tasklets, one after the other
- *     deno run greeting.ts --call     with replies
+ *     deno run examples/greeting.ts
+ *     deno run examples/greeting.ts --two      two tasklets, one after the other
+ *     deno run examples/greeting.ts --call     with replies
  *
  * Nobody ends the printer. When nothing is left that could wake it, the program is over.
  *

@@ -8,6 +8,7 @@
  */
 import { type BorderClass, Cluster, type NatsOptions, type StandardSchema } from "../cluster.ts";
 import { printable, Tasklet } from "../mod.ts";
+import { CannotStartError } from "./cli.ts";
 
 /** A schema of arguments that are all texts. */
 export const TEXTS: StandardSchema<string[]> = {
@@ -48,7 +49,9 @@ export async function enter<C extends BorderClass>(
 
 async function loginOf(file: string | undefined): Promise<Partial<NatsOptions>> {
   if (file === undefined) return {};
-  const creds = await Deno.readTextFile(file);
+  const creds = await Deno.readTextFile(file).catch((error) => {
+    throw new CannotStartError(`Cannot read ${file}: ${error.message}`, { cause: error });
+  });
   if (creds.includes("-----BEGIN NATS USER JWT-----")) return { creds };
   const text = creds.trim();
   const colon = text.indexOf(":");

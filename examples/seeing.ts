@@ -15,7 +15,12 @@ export function showPage(title: string, port: number): Observer {
 
 /** Prints the tree of all tasklets on stderr when the process gets SIGQUIT or SIGUSR1. */
 export function showTreeOnSignal(): void {
-  const print = () => console.error(treeOf(snapshot()).join("\n"));
+  let printedAt = -Infinity;
+  const print = () => {
+    const at = performance.now();
+    if (at - printedAt > 50) console.error(treeOf(snapshot()).join("\n")); // `deno task` repeats what a terminal sends
+    printedAt = at;
+  };
   for (const signal of ["SIGQUIT", "SIGUSR1"] as const) Deno.addSignalListener(signal, print);
 }
 

@@ -1,7 +1,7 @@
 /**
  * Sleeping without blocking, and a counter that is right because one tasklet owns it.
  *
- *     deno run sleepers.ts --count 100 --sleep 1000
+ *     deno run examples/sleepers.ts --count 100 --sleep 1000
  *
  * @module
  */

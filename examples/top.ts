@@ -1,7 +1,7 @@
 /**
  * The tasklets of a running program in a terminal, those with most to do first.
  *
- *     deno run --allow-net=localhost:9999 top.ts --port 9999
+ *     deno run --allow-net=localhost:9999 examples/top.ts --port 9999
  *
  * The program is one that was started with `--observe 9999`. Where stdout is no terminal, this prints the tree once.
  *

@@ -1,7 +1,7 @@
 /**
  * A program in which everything goes wrong that the observer can name.
  *
- *     deno run --allow-net=localhost:9999 troubled.ts --observe 9999
+ *     deno run --allow-net=localhost:9999 examples/troubled.ts --observe 9999
  *
  * Then open http://localhost:9999 and wait ten seconds.
  *

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { credentials } from "./creds.ts";
 import { type Client, requires } from "./harness.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
@@ -398,6 +398,7 @@ Deno.test(
       assertEquals(code, 1);
       assertOneLine(stderr, `${folder}/${file}`);
       assertStringIncludes(stderr, "--allow-read");
+      assertMatch(stderr, /^chat: Cannot read /);
     }
     await Deno.remove(folder, { recursive: true });
   },

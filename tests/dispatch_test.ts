@@ -199,6 +199,40 @@ program("dispatch() at a second signal exits at once, though cleanup hangs", asy
   assertEquals([code, lines], [143, []]);
 });
 
+// What a terminal and the `deno task` in it send at one Ctrl-C.
+const TWICE = `process.emit("SIGINT", "SIGINT"), process.emit("SIGINT", "SIGINT")`;
+
+program("dispatch() at a signal that comes twice in one instant cleans up as at one", async () => {
+  const { code, lines } = await run(`
+    import process from "node:process";
+    dispatch(async () => {
+      try {
+        setTimeout(() => (${TWICE}), 1);
+        await Tasklet.sleep(100_000);
+      } finally {
+        await Tasklet.sleep(100);
+        console.log("clean");
+      }
+    });
+  `);
+  assertEquals([code, lines], [130, ["clean"]]);
+});
+
+program("dispatch() at a signal that came twice ends soon, though cleanup hangs", async () => {
+  const { code } = await run(`
+    import process from "node:process";
+    dispatch(async () => {
+      try {
+        setTimeout(() => (${TWICE}), 1);
+        await Tasklet.sleep(100_000);
+      } finally {
+        await new Promise(() => {});
+      }
+    }, { grace: 100_000 });
+  `);
+  assertEquals(code, 130);
+});
+
 program(
   "dispatch() at a signal abandons after the grace what hangs, reports it, and ends with its code",
   async () => {
