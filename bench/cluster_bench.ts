@@ -10,7 +10,7 @@
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { Cluster } from "../cluster.ts";
 import { Message, Tasklet } from "../mod.ts";
-import { requires } from "../tests/harness.ts";
+import { requires } from "../tests/requires.ts";
 import { NatsServer } from "../tests/nats_server.ts";
 
 const N = 1000;

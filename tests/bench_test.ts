@@ -10,7 +10,8 @@ import { Account, numbered } from "../bench/net/numbered.ts";
 import { anything } from "../bench/soak/hostile.ts";
 import { Random } from "../bench/soak/random.ts";
 import { slope } from "../bench/soak/watch.ts";
-import { Program, requires } from "./harness.ts";
+import { Program } from "./program.ts";
+import { requires } from "./requires.ts";
 
 const TIME = { timeout: 60_000 };
 

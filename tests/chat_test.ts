@@ -3,7 +3,9 @@ import { chat, type ChatOptions } from "../examples/chat.ts";
 import type { Server } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
-import { type Client, client, Program, requires, start, vanish } from "./harness.ts";
+import { type Client, client, vanish } from "./client.ts";
+import { Program, start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 
 const GREETING = "type 'quit' to exit..";

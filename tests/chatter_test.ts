@@ -3,7 +3,9 @@ import type { Server } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { chatter, type ChatterOptions } from "../examples/chatter.ts";
-import { type Client, client, Program, requires, vanish } from "./harness.ts";
+import { type Client, client, vanish } from "./client.ts";
+import { Program } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 import { CHATTER, FREE, Log, run, talk, testServerProgram, TIME } from "./servers.ts";
 

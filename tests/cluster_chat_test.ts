@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { credentials } from "./creds.ts";
-import { type Client, requires } from "./harness.ts";
+import type { Client } from "./client.ts";
+import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 import { assertOneLine, CHATTER, outcome, run, type Running, type ServerProgram } from "./servers.ts";
 

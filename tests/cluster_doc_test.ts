@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { TextLineStream } from "@std/streams";
-import { type Client, client, requires } from "./harness.ts";
+import { type Client, client } from "./client.ts";
+import { Program, start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 import { outcome } from "./servers.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/cluster.md", import.meta.url));
-const ROOT = new URL("..", import.meta.url);
 const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
 
 /** The fenced blocks of a language, in order. */
@@ -16,53 +16,10 @@ function blocks(language: string): string[] {
 
 /* ------------------------------------------------ the walk-through --------------------------------------- */
 
-/** A program of the walk-through. */
-class Terminal implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: Record<"stdout" | "stderr", ReadableStreamDefaultReader<string>>;
-
-  constructor(name: string, flags: readonly string[]) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", "--allow-net", `examples/${name}.ts`, ...flags],
-      cwd: ROOT,
-      env: { NO_COLOR: "1" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    const lines = (stream: ReadableStream<Uint8Array>) =>
-      stream.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream()).getReader();
-    this.#lines = { stdout: lines(this.#child.stdout), stderr: lines(this.#child.stderr) };
-  }
-
-  async line(from: "stdout" | "stderr"): Promise<string | undefined> {
-    return (await this.#lines[from].read()).value;
-  }
-
-  interrupt(): void {
-    this.#child.kill("SIGINT");
-  }
-
-  /** Waits for its end, before which it says nothing that was not read. */
-  async end(): Promise<number> {
-    assertEquals([await this.line("stdout"), await this.line("stderr")], [undefined, undefined]);
-    return (await this.#child.status).code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch { /* it has ended */ }
-    while (await this.line("stdout") !== undefined);
-    while (await this.line("stderr") !== undefined);
-    await this.#child.status;
-  }
-}
-
 /** Plays the walk-through, with ports that are free in place of those in the text. */
 class Stage implements AsyncDisposable {
   readonly #ports = new Map<string, number>();
-  readonly #terminals = new Map<string, Terminal>();
+  readonly #terminals = new Map<string, Program>();
   readonly #clients = new Map<string, Client>();
   #nats: NatsServer | undefined;
 
@@ -71,10 +28,10 @@ class Stage implements AsyncDisposable {
     if (mark === "$ ") await this.#start(name, rest.split(" "));
     else if (mark === "> ") await this.#clients.get(name)!.send(rest + "\n");
     else if (mark === ": ") assertEquals(await this.#heard(name), this.#ported(rest), line);
-    else if (mark === "! ") assertEquals(await this.#terminals.get(name)!.line("stderr"), this.#ported(rest));
+    else if (mark === "! ") assertEquals(await this.#terminals.get(name)!.error(), this.#ported(rest));
     else if (mark === "^C" && name === "nats") await this.#nats!.kill();
-    else if (mark === "^C") this.#terminals.get(name)!.interrupt();
-    else if (mark === " exits ") assertEquals(`${await this.#terminals.get(name)!.end()}`, rest);
+    else if (mark === "^C") this.#terminals.get(name)!.signal("SIGINT");
+    else if (mark === " exits ") await this.#exit(this.#terminals.get(name)!, Number(rest));
     else throw new Error(`Cannot play: ${line}`);
   }
 
@@ -84,12 +41,21 @@ class Stage implements AsyncDisposable {
     else if (command === "nats-server") this.#nats = await NatsServer.start({ port: this.#portOf("4222") });
     else if (command === "nc") this.#clients.set(name, await client(Number(ported[1])));
     else if (command === "deno" && args[0] === "task") {
-      this.#terminals.set(name, new Terminal(args[1]!, ported.slice(2)));
+      this.#terminals.set(
+        name,
+        start(`examples/${args[1]}.ts`, ported.slice(2), ["--no-prompt", "--allow-net"]),
+      );
     } else throw new Error(`Cannot start: ${command}`);
   }
 
+  // Before its end it says nothing that was not read.
+  async #exit(program: Program, code: number): Promise<void> {
+    assertEquals([await program.line(), await program.error()], [undefined, undefined]);
+    assertEquals((await program.end()).code, code);
+  }
+
   #heard(name: string): Promise<string | null | undefined> {
-    return this.#clients.get(name)?.line() ?? this.#terminals.get(name)!.line("stdout");
+    return this.#clients.get(name)?.line() ?? this.#terminals.get(name)!.line();
   }
 
   #ported(text: string): string {
@@ -121,18 +87,18 @@ Deno.test("docs/cluster.md: the program prints what is told", OPTIONS, async () 
   const [program] = blocks("ts");
   const [output] = blocks("text").filter((block) => !/^\w+(\$ |\^C$)/m.test(block));
   await using server = await NatsServer.start();
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--check", "--no-prompt", "--allow-net=127.0.0.1", "--allow-env=NATS_URL", "-"],
-    cwd: ROOT,
-    env: { NO_COLOR: "1", NATS_URL: server.url },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  await new Response(program!).body!.pipeTo(child.stdin);
-  const { code, stdout, stderr } = await child.output();
-  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  assertEquals([code, out, err], [0, output, ""]);
+  const args = [
+    "run",
+    "--quiet",
+    "--check",
+    "--no-prompt",
+    "--allow-net=127.0.0.1",
+    "--allow-env=NATS_URL",
+    "-",
+  ];
+  await using child = new Program(Deno.execPath(), args, { stdin: "piped", env: { NATS_URL: server.url } });
+  await child.type(program!);
+  assertEquals(await child.end(), { code: 0, lines: output!.split("\n").slice(0, -1), stderr: "" });
 });
 
 /* ------------------------------------------------ running it --------------------------------------------- */

@@ -4,7 +4,8 @@ import { Cluster, type ClusterEvent, NameTakenError } from "../cluster.ts";
 import { CallError } from "../message.ts";
 import { MSG_DOWN, Tasklet, TimeoutError } from "../tasklet.ts";
 import { answerer, MESSAGES, MSG_ASK, MSG_LINE, say, TIMES } from "./cluster_node.ts";
-import { Program, requires } from "./harness.ts";
+import { Program } from "./program.ts";
+import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 
 const OPTIONS = { timeout: 60_000, ...requires("nats-server") };

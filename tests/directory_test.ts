@@ -5,7 +5,9 @@ import { virtualTime } from "../testing.ts";
 import type { ServerOptions } from "../examples/server.ts";
 import { directory } from "../examples/directory.ts";
 import { namesOf, simulate } from "../examples/users.ts";
-import { client, NARROW, requires, start, vanish } from "./harness.ts";
+import { type Client, client, vanish } from "./client.ts";
+import { NARROW, start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 import {
   assertOneLine,
@@ -19,7 +21,6 @@ import {
   testServerProgram,
   TIME,
 } from "./servers.ts";
-import { type Wire, wire } from "./wire.ts";
 
 const encoder = new TextEncoder();
 
@@ -31,14 +32,14 @@ function open(options: ServerOptions = {}): { server: Server; log: Log; port: nu
 }
 
 /** Connects and registers, framed. */
-async function register(port: number, name: string): Promise<Wire> {
-  const user = await wire(port);
+async function register(port: number, name: string): Promise<Client> {
+  const user = await client(port);
   assertEquals(await user.ask(`register,${name}\n`, "ack\n"), "ack\n");
   return user;
 }
 
 /** Sends a framed command, and gives the line that is answered. */
-async function ask(user: Wire, command: string | Uint8Array): Promise<string> {
+async function ask(user: Client, command: string | Uint8Array): Promise<string> {
   await user.send(command);
   let line = "";
   for (let next; (next = await user.bytes(1)).length > 0 && next[0] !== 10;) {
@@ -49,7 +50,7 @@ async function ask(user: Wire, command: string | Uint8Array): Promise<string> {
 
 /** The names that a directory lists, asked by somebody who is not there. */
 async function list(port: number): Promise<string> {
-  using asker = await wire(port);
+  using asker = await client(port);
   return await ask(asker, "list,all\n");
 }
 
@@ -57,8 +58,8 @@ async function list(port: number): Promise<string> {
 
 Deno.test("directory answers a command that ends with a newline by a line", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
-  using zak = await wire(opened.port);
+  using jane = await client(opened.port);
+  using zak = await client(opened.port);
   assertEquals(await jane.ask("register,Jane\n", "ack\n"), "ack\n");
   assertEquals(await zak.ask("register,Zak\n", "ack\n"), "ack\n");
   assertEquals(await jane.ask("list,all\n", "Jane,Zak\n"), "Jane,Zak\n");
@@ -75,8 +76,8 @@ Deno.test(
   TIME,
   async () => {
     await using opened = open();
-    using jane = await wire(opened.port);
-    using zak = await wire(opened.port);
+    using jane = await client(opened.port);
+    using zak = await client(opened.port);
     assertEquals(await jane.ask("register,Jane", "ack"), "ack");
     assertEquals(await zak.ask("register,Zak", "ack"), "ack");
     assertEquals(await jane.ask("list,all", "Jane,Zak"), "Jane,Zak");
@@ -93,7 +94,7 @@ Deno.test(
 
 Deno.test("directory takes CR LF for the end of a command, and answers with a newline", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   assertEquals(await jane.ask("register,Jane\r\n", "ack\n"), "ack\n");
   assertEquals(await jane.ask("list,all\r\n", "Jane\n"), "Jane\n");
   assertEquals(await jane.ask("chat,Jane\r\n", "Jane says hi\n"), "Jane says hi\n");
@@ -104,7 +105,7 @@ Deno.test("directory takes CR LF for the end of a command, and answers with a ne
 
 Deno.test("directory answers each command of a chunk as it ended", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   await jane.send("register,Jane\nlist,a\nlist,b");
   assertEquals(await jane.read("ack\nJane\nJane"), "ack\nJane\nJane");
   await jane.send("list,c\n");
@@ -115,7 +116,7 @@ Deno.test("directory answers each command of a chunk as it ended", TIME, async (
 
 Deno.test("directory ends a command with its chunk, also when the rest comes later", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   assertEquals(await jane.ask("register,Ja", "ack"), "ack");
   assertMatch(await ask(jane, "ne\n"), /^error: /);
   assertEquals(await list(opened.port), "Ja");
@@ -125,7 +126,7 @@ Deno.test("directory answers the last command of a half-closed client", TIME, as
   await using opened = open();
   using other = await register(opened.port, "Zak");
   for (const [command, answer] of [["register,A", "ack"], ["register,B\nlist,x", "ack\nZak,B"]] as const) {
-    using user = await wire(opened.port);
+    using user = await client(opened.port);
     await user.send(command);
     await user.end();
     assertEquals(await user.rest(), answer);
@@ -203,7 +204,7 @@ Deno.test(
       "0",
       "null",
     ];
-    const users: Wire[] = [];
+    const users: Client[] = [];
     for (const name of names) users.push(await register(opened.port, name));
     assertEquals(await list(opened.port), names.join(","));
     using other = await register(opened.port, "other");
@@ -224,7 +225,7 @@ Deno.test(
   async () => {
     await using opened = open();
     using _ = await register(opened.port, "Zak");
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     const bad = ["Zak", " Zak ", "", " ", "a,b", ",", "x".repeat(33), "😀".repeat(33), "x".repeat(4000)];
     const unprintable = ["\x1b[2J", "a\0b", "\x07", "a\tb", "a\u007f", "a\u0085b", "a\rb"];
     for (const name of [...bad, ...unprintable]) {
@@ -240,7 +241,7 @@ Deno.test(
 Deno.test("directory takes a name for taken that looks like one, until that one has gone", TIME, async () => {
   await using opened = open();
   using jane = await register(opened.port, "Jane");
-  using other = await wire(opened.port);
+  using other = await client(opened.port);
   const alike = "\uff2aane"; // the J is of full width
   assertEquals(await ask(other, `register,${alike}\n`), `error: the name ${alike} is taken`);
   await jane.end();
@@ -250,7 +251,7 @@ Deno.test("directory takes a name for taken that looks like one, until that one 
 
 Deno.test("directory gives a name to one of many who ask at once", TIME, async () => {
   await using opened = open();
-  const all = await Promise.all(Array.from({ length: 20 }, () => wire(opened.port)));
+  const all = await Promise.all(Array.from({ length: 20 }, () => client(opened.port)));
   const answers = await Promise.all(all.map((each) => ask(each, "register,Jane\n")));
   assertEquals(answers.filter((answer) => answer === "ack").length, 1);
   assertEquals(answers.filter((answer) => answer.startsWith("error: ")).length, 19);
@@ -274,7 +275,7 @@ Deno.test("directory frees the name of a client that has gone, in any way", TIME
   using reports = catchReports();
   await using _time = virtualTime({ patience: 100 });
   await using opened = open({ idleTimeout: 60_000 });
-  const ways: Record<string, (jane: Wire) => unknown> = {
+  const ways: Record<string, (jane: Client) => unknown> = {
     close: (jane) => jane.close(),
     "half-close": (jane) => jane.end(),
     "a command that is too long": (jane) => jane.send("x".repeat(5000)),
@@ -299,7 +300,7 @@ Deno.test("directory frees the name of a client that has gone, in any way", TIME
 Deno.test("directory calls who has not registered unknown", TIME, async () => {
   await using opened = open();
   using jane = await register(opened.port, "Jane");
-  using other = await wire(opened.port);
+  using other = await client(opened.port);
   await other.send("chat,Jane\nchat,Jane,who am I?");
   const said = "unknown says hi\nunknown says who am I?\n";
   assertEquals(await jane.read(said), said);
@@ -352,7 +353,7 @@ Deno.test(
   TIME,
   async () => {
     await using opened = open();
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     const commands = [
       "",
       "list",
@@ -368,7 +369,7 @@ Deno.test(
     for (const command of [...commands, "\x1b[2J,x", "x".repeat(4000)]) {
       assertMatch(await ask(jane, `${command}\n`), /^error: [ -~]+$/, JSON.stringify(command));
       if (command === "") continue;
-      using other = await wire(opened.port);
+      using other = await client(opened.port);
       await other.send(command);
       await other.end();
       assertMatch(await other.rest(), /^error: [ -~]+$/, JSON.stringify(command));
@@ -396,7 +397,7 @@ Deno.test(
     await using opened = open();
     for (const length of [4097, 5000, 8192, 100_000]) {
       for (const end of ["\n", ""]) {
-        using jane = await wire(opened.port);
+        using jane = await client(opened.port);
         // It may be closed before all was taken.
         const sent = jane.send("register," + "x".repeat(length - 9) + end).catch(() => {});
         assertMatch(await jane.rest().catch(() => "reset: too long\n"), /^[^\n]*too long[^\n]*\n$/);
@@ -417,11 +418,11 @@ Deno.test("directory keeps to a smaller limit that it is given", TIME, async () 
 
 Deno.test("directory takes invalid UTF-8 as U+FFFD, and what follows as it is", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   const bytes = (text: string, ...more: number[]) => new Uint8Array([...encoder.encode(text), ...more]);
   assertEquals(await ask(jane, bytes("register,A", 0xc3, 10)), "ack");
   assertEquals(await ask(jane, "list,all\n"), "A\uFFFD");
-  using zak = await wire(opened.port);
+  using zak = await client(opened.port);
   assertEquals(await zak.ask(bytes("register,B", 0xe2, 0x82), "ack"), "ack");
   const names = "A\uFFFD,B\uFFFD";
   assertEquals(await zak.ask("list,all", names), names);
@@ -429,9 +430,9 @@ Deno.test("directory takes invalid UTF-8 as U+FFFD, and what follows as it is", 
 
 Deno.test("directory logs no name that could forge a line or turn its direction", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   for (const name of ["a\rb", "c\u0085d", "e\u2028f", "\u202eevil", "g\u2066h", "\x1b]0;h\x07"]) {
-    using other = await wire(opened.port);
+    using other = await client(opened.port);
     await ask(other, `register,${name}\n`);
     await ask(jane, `chat,${name}!\n`);
   }
@@ -625,7 +626,7 @@ Deno.test("directory --max-line, --max-connections and --idle-timeout reach the 
     DIRECTORY,
     ["--max-line", "20", "--max-connections", "1", "--idle-timeout", "1", "--quiet"],
   );
-  using first = await wire(running.port);
+  using first = await client(running.port);
   using second = await client(running.port);
   await second.send("list,all\n");
   await first.send("list," + "x".repeat(16));

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Tasklet, TaskletExit } from "../tasklet.ts";
-import { Program, run } from "./program.ts";
+import { runSource, startSource } from "./program.ts";
 
 // Each program runs in a process of its own; what it does is told by lines, never awaited by sleeping.
 function program(name: string, fn: () => Promise<void>): void {
@@ -10,7 +10,7 @@ function program(name: string, fn: () => Promise<void>): void {
 // A normal end
 
 program("dispatch() of a main that returns ends with 0, after the children", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     dispatch(async function main() {
       Tasklet.new(async () => {
         await Tasklet.sleep(20);
@@ -24,7 +24,7 @@ program("dispatch() of a main that returns ends with 0, after the children", asy
 });
 
 program("dispatch() gives the root tasklet, so that await dispatch(main) waits for nothing", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     const root = await dispatch(async function main() {
       await Tasklet.sleep(10);
       console.log("main ends");
@@ -37,7 +37,7 @@ program("dispatch() gives the root tasklet, so that await dispatch(main) waits f
 });
 
 program("dispatch() checks its options", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     try { dispatch(() => {}, { grace: -1 }); } catch (error) { console.log(error.name, error.message); }
   `);
   assertEquals([code, lines.length], [0, 1]);
@@ -47,7 +47,7 @@ program("dispatch() checks its options", async () => {
 // Failure
 
 program("dispatch() of a main that fails reports it once, with its causes, and ends with 1", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     dispatch(async function main() {
       Tasklet.new(async () => {
         try {
@@ -68,14 +68,14 @@ program("dispatch() of a main that fails reports it once, with its causes, and e
 });
 
 program("dispatch() of a main that fails at once, without waiting, ends with 1 too", async () => {
-  const { code, stderr } = await run(`dispatch(() => { throw new Error("no luck"); });`);
+  const { code, stderr } = await runSource(`dispatch(() => { throw new Error("no luck"); });`);
   assertEquals([code, stderr.match(/Error: no luck/g)?.length], [1, 1]);
 });
 
 program(
   "dispatch() reports a child's error nobody asked for, also when main fails in the same turn",
   async () => {
-    const { code, stderr } = await run(`
+    const { code, stderr } = await runSource(`
     dispatch(async function main() {
       const main = Tasklet.current()!;
       Tasklet.new(() => {
@@ -94,7 +94,7 @@ program(
 );
 
 program("dispatch() reports the error of a cleanup, also when it ends by a signal", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     dispatch(async () => {
       Tasklet.new(async () => {
         try {
@@ -116,7 +116,7 @@ program("dispatch() reports the error of a cleanup, also when it ends by a signa
 program(
   "dispatch() does not change what a rejection outside of any tasklet does: the process ends",
   async () => {
-    const { code, lines, stderr } = await run(`
+    const { code, lines, stderr } = await runSource(`
     setTimeout(() => void Promise.reject(new Error("nobody's")), 20);
     dispatch(async () => {
       console.log("main");
@@ -130,7 +130,7 @@ program(
 );
 
 program("dispatch() lives on when a child leaves a rejection behind", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     dispatch(async () => {
       Tasklet.new(async function careless() {
         void Promise.reject(new Error("floating"));
@@ -151,7 +151,7 @@ for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   program(
     `dispatch() at ${signal} kills the root with its children, runs cleanup, ends with ${expected}`,
     async () => {
-      await using program = new Program(`
+      await using program = startSource(`
       async function body(name: string) {
         try {
           if (name === "main") Tasklet.new(body)("child");
@@ -180,7 +180,7 @@ for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
 }
 
 program("dispatch() at a second signal exits at once, though cleanup hangs", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     dispatch(async () => {
       try {
         console.log("ready");
@@ -236,7 +236,7 @@ program("dispatch() at a signal that came twice ends soon, though cleanup hangs"
 program(
   "dispatch() at a signal abandons after the grace what hangs, reports it, and ends with its code",
   async () => {
-    await using program = new Program(`
+    await using program = startSource(`
     dispatch(async () => {
       Tasklet.new(async function hangs() {
         try {
@@ -258,7 +258,7 @@ program(
 );
 
 program("dispatch() ends at a signal a loop that swallows its exit for ever", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     dispatch(async () => {
       console.log("ready");
       while (true) try { await Tasklet.sleep(100_000); } catch { /* swallowed */ }
@@ -270,7 +270,7 @@ program("dispatch() ends at a signal a loop that swallows its exit for ever", as
 });
 
 program("dispatch() ends at a signal two tasklets that play ping-pong for ever", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     class MSG_BALL extends Message("MSG_BALL")<[from: Tasklet]> {}
     let rounds = 0;
     async function player() {
@@ -290,7 +290,7 @@ program("dispatch() ends at a signal two tasklets that play ping-pong for ever",
 });
 
 program("dispatch() listens to the signals given, and leaves others what they are", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     dispatch(async () => {
       try {
         console.log("ready");
@@ -305,7 +305,7 @@ program("dispatch() listens to the signals given, and leaves others what they ar
   const { code, lines } = await program.end();
   assertEquals([code, lines], [138, ["clean"]]);
 
-  await using other = new Program(`
+  await using other = startSource(`
     dispatch(async () => {
       try {
         console.log("ready");
@@ -322,7 +322,7 @@ program("dispatch() listens to the signals given, and leaves others what they ar
 });
 
 program("dispatch() lets go of the signals when main has finished", async () => {
-  await using program = new Program(`
+  await using program = startSource(`
     await dispatch(() => {}).join();
     setTimeout(() => console.log("ready"), 20);
     setTimeout(() => {}, 100_000);
@@ -353,7 +353,7 @@ const OUTSIDE = `
 program(
   "dispatch() at a signal kills tasklets created outside of any, before and after, with cleanup",
   async () => {
-    await using program = new Program(`
+    await using program = startSource(`
     ${OUTSIDE}
     outside("before");
     dispatch(async () => {
@@ -373,7 +373,7 @@ program(
 );
 
 program("dispatch() kills tasklets created outside of any also by quit()", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     ${OUTSIDE}
     outside("task");
     dispatch(async () => {
@@ -385,7 +385,7 @@ program("dispatch() kills tasklets created outside of any also by quit()", async
 });
 
 program("dispatch() leaves tasklets created outside of any alone when main returns", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     Tasklet.new(async () => {
       await Tasklet.sleep(50);
       console.log("outside ends");
@@ -398,7 +398,7 @@ program("dispatch() leaves tasklets created outside of any alone when main retur
 // Draining
 
 program("dispatch() kills what nothing can wake, so that finally blocks run, and ends with 0", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     async function body(name: string) {
       try {
         await Tasklet.receiveOne();
@@ -419,7 +419,7 @@ program("dispatch() kills what nothing can wake, so that finally blocks run, and
 });
 
 program("dispatch() drains also when main has returned and a child waits", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     dispatch(() => {
       const task = Tasklet.new(async () => {
         try {
@@ -437,7 +437,7 @@ program("dispatch() drains also when main has returned and a child waits", async
 program(
   "dispatch() drains a tasklet that hangs at a plain promise: it is abandoned after the grace",
   async () => {
-    const { code, stderr } = await run(`
+    const { code, stderr } = await runSource(`
     dispatch(async function main() {
       await new Promise(() => {});
     }, { grace: 50 });
@@ -448,7 +448,7 @@ program(
 );
 
 program("dispatch() drains daemons too, when main has finished", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     dispatch(() => {
       Tasklet.new(async () => {
         try {
@@ -467,7 +467,7 @@ program("dispatch() drains daemons too, when main has finished", async () => {
 
 program("dispatch() does not linger for the timers of waits that have ended", async () => {
   const start = performance.now();
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     dispatch(async () => {
       const server = Tasklet.receiver((msg: MSG_ASK) => msg.reply(1));
       console.log(await MSG_ASK.call(server, { timeout: 1_000_000 })());
@@ -488,7 +488,7 @@ program("dispatch() does not linger for the timers of waits that have ended", as
 // quit
 
 program("quit() kills the root, runs cleanup, and exits with its code", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     dispatch(async () => {
       Tasklet.new(async () => {
         try {
@@ -512,7 +512,7 @@ program("quit() kills the root, runs cleanup, and exits with its code", async ()
 });
 
 program("quit() twice exits with the first code", async () => {
-  const { code } = await run(`
+  const { code } = await runSource(`
     dispatch(async () => {
       Tasklet.new(() => quit(4))();
       Tasklet.new(() => quit(5))();
@@ -537,7 +537,7 @@ program(
     };
     const outcomes = await Promise.all(
       Object.entries(ends).map(async ([name, source]) => {
-        const { code, stderr } = await run(source);
+        const { code, stderr } = await runSource(source);
         return [name, code, stderr];
       }),
     );
@@ -546,14 +546,14 @@ program(
 );
 
 program("quit() without a program exits at once", async () => {
-  const { code, lines } = await run(`console.log("before"); void quit(6); console.log("after");`);
+  const { code, lines } = await runSource(`console.log("before"); void quit(6); console.log("after");`);
   assertEquals([code, lines], [6, ["before"]]);
 });
 
 program(
   "quit() lets the error of a cleanup be reported before it exits",
   async () => {
-    const { code, stderr } = await run(`
+    const { code, stderr } = await runSource(`
     dispatch(async function main() {
       Tasklet.new(async () => {
         try { await Tasklet.sleep(100_000); } finally { throw new Error("of the daemon"); }

@@ -2,10 +2,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Server } from "../net.ts";
 import { virtualTime } from "../testing.ts";
 import { echo, type EchoOptions } from "../examples/echo.ts";
-import { NARROW, requires, start, vanish } from "./harness.ts";
+import { type Client, client, vanish } from "./client.ts";
+import { NARROW, start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 import { ECHO, fill, FREE, Log, outcome, run, talk, testServerProgram, TIME } from "./servers.ts";
-import { type Wire, wire } from "./wire.ts";
 
 const encoder = new TextEncoder();
 
@@ -17,7 +18,7 @@ function open(options: EchoOptions = {}): { log: Log; port: number; server: Serv
 }
 
 /** What is logged of a chunk. */
-function logged(text: string, user: Wire): string[] {
+function logged(text: string, user: Client): string[] {
   return [`Received ${text} from ('127.0.0.1', ${user.port})`, `Send: ${text}`];
 }
 
@@ -33,7 +34,7 @@ const CLOSED = "Close the client socket";
 
 Deno.test("echo sends back each chunk as it came, and logs it", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   for (const text of ["hello", "with a newline\n", " ä 名 ", "a\r\n\r\nb"]) {
     assertEquals(await jane.ask(text, text), text);
   }
@@ -52,7 +53,7 @@ Deno.test("echo sends back each chunk as it came, and logs it", TIME, async () =
 Deno.test("echo closes at a blank chunk, and says so", TIME, async () => {
   await using opened = open();
   for (const blank of ["\n", "\r\n", " ", " \t \n"]) {
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     assertEquals(await jane.ask("hello\n", "hello\n"), "hello\n");
     await jane.send(blank);
     assertEquals(await jane.rest(), "");
@@ -67,7 +68,7 @@ Deno.test(
   async () => {
     await using opened = open();
     for (const text of ["x".repeat(100), "x".repeat(101), "0123456789".repeat(55), "ä€😀".repeat(500)]) {
-      using jane = await wire(opened.port);
+      using jane = await client(opened.port);
       const from = opened.log.lines.length;
       await jane.send(text);
       await jane.end();
@@ -88,7 +89,7 @@ Deno.test(
 
 Deno.test("echo sends back bytes that are no text", TIME, async () => {
   await using opened = open();
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   const bytes = new Uint8Array([0, 255, 244, 255, 253, 6, 4, 0xc3, 0x28, 1, 127, 128]);
   await jane.send(bytes);
   assertEquals(await jane.bytes(bytes.length), bytes);
@@ -100,7 +101,7 @@ Deno.test(
   TIME,
   async () => {
     await using opened = open();
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     for (
       const text of [
         "a\nClose the client socket",
@@ -127,7 +128,7 @@ Deno.test(
 
 Deno.test("echo serves many clients at once", TIME, async () => {
   await using opened = open();
-  const all = await Promise.all(Array.from({ length: 50 }, () => wire(opened.port)));
+  const all = await Promise.all(Array.from({ length: 50 }, () => client(opened.port)));
   for (let round = 0; round < 3; round++) {
     const asked = all.map((each, i) => each.ask(`${round}:${i}`, `${round}:${i}`));
     assertEquals(await Promise.all(asked), all.map((_, i) => `${round}:${i}`));
@@ -141,7 +142,7 @@ for (const mode of ["chunks", "sequential", "lines", "raw"] as const) {
     await using opened = open({ mode });
     for (let i = 0; i < 10; i++) await vanish(opened.port, "hello\n", 6);
     for (let i = 0; i < 10; i++) await vanish(opened.port, "hello\n", 0);
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     assertEquals(await jane.ask("still here\n", "still here\n"), "still here\n");
     await opened.server.stop();
     await reports.settled();
@@ -158,7 +159,7 @@ for (const mode of ["chunks", "sequential", "lines", "raw"] as const) {
       using reports = catchReports();
       await using time = virtualTime();
       await using opened = open({ mode, idleTimeout: 60_000 });
-      using silent = await wire(opened.port);
+      using silent = await client(opened.port);
       await silent.send("hello\n");
       assertMatch(await silent.rest(), /^hello\n[^\n]*\n?$/); // it may be told
       assertEquals(time.now, 60_000);
@@ -170,7 +171,7 @@ for (const mode of ["chunks", "sequential", "lines", "raw"] as const) {
 
   Deno.test(`echo (${mode}) answers a half-closed client to the end`, TIME, async () => {
     await using opened = open({ mode });
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     const text = "0123456789\n".repeat(20_000);
     const [, echoed] = await Promise.all([jane.send(text).then(() => jane.end()), jane.rest()]);
     // In chunks, one that is blank would end it; there is none.
@@ -182,7 +183,7 @@ for (const mode of ["chunks", "sequential", "lines", "raw"] as const) {
     TIME,
     async () => {
       await using opened = open({ mode });
-      using jane = await wire(opened.port);
+      using jane = await client(opened.port);
       const piece = encoder.encode("0123456789abcde\n".repeat(4096));
       const most = 64 * 1024 * 1024;
       const taken = await fill(jane, piece, most);
@@ -205,9 +206,9 @@ Deno.test(
   TIME,
   async () => {
     await using opened = open({ mode: "sequential" });
-    using first = await wire(opened.port);
+    using first = await client(opened.port);
     assertEquals(await first.ask("first", "first"), "first");
-    using second = await wire(opened.port);
+    using second = await client(opened.port);
     await second.send("second, of more than 16 bytes");
     for (const text of ["I am", "still", "here"]) assertEquals(await first.ask(text, text), text);
     assertEquals(opened.server.connections, 1);
@@ -231,14 +232,14 @@ Deno.test(
 
 Deno.test("echo (sequential) lets the next in, however the one before goes", TIME, async () => {
   await using opened = open({ mode: "sequential" });
-  const leave: ((user: Wire) => unknown)[] = [
+  const leave: ((user: Client) => unknown)[] = [
     (user) => user.close(),
     (user) => user.end(),
     (user) => user.send("\n"),
   ];
   for (const go of leave) {
-    using user = await wire(opened.port);
-    using next = await wire(opened.port);
+    using user = await client(opened.port);
+    using next = await client(opened.port);
     await next.send("next");
     assertEquals(await user.ask("hello", "hello"), "hello");
     await go(user);
@@ -250,7 +251,7 @@ Deno.test("echo (sequential) lets the next in, however the one before goes", TIM
 
 Deno.test("echo (lines) sends back lines, without controls, the last one too", TIME, async () => {
   await using opened = open({ mode: "lines" });
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   await jane.send("one\r\n\ntwo\x1b[2J\nthree " + "x".repeat(1000) + "\nlast");
   await jane.end();
   assertEquals(await jane.rest(), `one\n\ntwo[2J\nthree ${"x".repeat(1000)}\nlast\n`);
@@ -258,7 +259,7 @@ Deno.test("echo (lines) sends back lines, without controls, the last one too", T
 
 Deno.test("echo (lines) takes invalid UTF-8 as U+FFFD, and its sender stays", TIME, async () => {
   await using opened = open({ mode: "lines" });
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   await jane.send(new Uint8Array([97, 0xc3, 0x28, 10]));
   assertEquals(await jane.read("a\uFFFD(\n"), "a\uFFFD(\n");
   assertEquals(await jane.ask("here\n", "here\n"), "here\n");
@@ -271,7 +272,7 @@ Deno.test(
     using reports = catchReports();
     await using opened = open({ mode: "lines", maxLine: 100 });
     for (const end of ["\n", "\nmore\n", ""]) {
-      using jane = await wire(opened.port);
+      using jane = await client(opened.port);
       await jane.send("short\n" + "x".repeat(101) + end);
       assertMatch(await jane.rest(), /^short\n[^\n]*too long[^\n]*\n$/i);
     }
@@ -283,7 +284,7 @@ Deno.test(
 Deno.test("echo (lines) ends at Ctrl-C and Ctrl-D", TIME, async () => {
   await using opened = open({ mode: "lines" });
   for (const end of [[4], [255, 244]]) {
-    using jane = await wire(opened.port);
+    using jane = await client(opened.port);
     assertEquals(await jane.ask("hello\n", "hello\n"), "hello\n");
     await jane.send(new Uint8Array([...end, ...encoder.encode("not any more\n")]));
     assertEquals(await jane.rest(), "");
@@ -292,12 +293,12 @@ Deno.test("echo (lines) ends at Ctrl-C and Ctrl-D", TIME, async () => {
 
 Deno.test("echo (raw) sends back any bytes to the end, and logs nothing", TIME, async () => {
   await using opened = open({ mode: "raw" });
-  using jane = await wire(opened.port);
+  using jane = await client(opened.port);
   const bytes = noise(5_000_000);
   const [, echoed] = await Promise.all([jane.send(bytes).then(() => jane.end()), jane.bytes(Infinity)]);
   assertEquals(echoed.length, bytes.length);
   assert(echoed.every((byte, i) => byte === bytes[i]));
-  using blank = await wire(opened.port);
+  using blank = await client(opened.port);
   for (const text of ["\n", "  ", "\0", "\x04"]) assertEquals(await blank.ask(text, text), text);
   assertEquals(opened.log.lines, []);
 });
@@ -308,7 +309,7 @@ testServerProgram(ECHO);
 
 Deno.test("echo logs to stdout, and at SIGINT closes its client", TIME, async () => {
   await using running = await run(ECHO);
-  using jane = await wire(running.port);
+  using jane = await client(running.port);
   assertEquals(await jane.ask("hello\n", "hello\n"), "hello\n");
   assertEquals(await running.lines(2), logged(`"hello\\n"`, jane));
   running.program.signal("SIGINT");
@@ -322,9 +323,9 @@ Deno.test(
   async () => {
     await using running = await run(ECHO, ["--sequential"]);
     assertEquals(await running.line(), "waiting for a connection");
-    using first = await wire(running.port);
+    using first = await client(running.port);
     assertEquals(await running.line(), `connection from ('127.0.0.1', ${first.port})`);
-    using second = await wire(running.port);
+    using second = await client(running.port);
     await second.send("let me in");
     assertEquals(await first.ask("no", "no"), "no");
     assertEquals(await running.lines(2), logged(`"no"`, first));
@@ -350,13 +351,13 @@ Deno.test("echo --sequential listens on 10000 unless told otherwise", TIME, asyn
 
 Deno.test("echo --lines and --raw reach the server, also with --max-line", TIME, async () => {
   await using lines = await run(ECHO, ["--lines", "--max-line", "10"]);
-  using jane = await wire(lines.port);
+  using jane = await client(lines.port);
   assertEquals(await jane.ask("hello\x1b\n", "hello\n"), "hello\n");
   await jane.send("x".repeat(11));
   assertMatch(await jane.rest(), /^[^\n]*too long[^\n]*\n$/);
   assertEquals((await lines.stop()).stderr, "");
   await using raw = await run(ECHO, ["--raw"]);
-  using zak = await wire(raw.port);
+  using zak = await client(raw.port);
   assertEquals(await zak.ask("\n\x1b\x04", "\n\x1b\x04"), "\n\x1b\x04");
   assertEquals(await raw.stop(), { code: 143, lines: [], stderr: "" });
 });
@@ -367,7 +368,7 @@ for (const mode of [[], ["--sequential"], ["--lines"], ["--raw"]]) {
     TIME,
     async () => {
       await using running = await run(ECHO, [...mode, "--quiet"]);
-      using stuck = await wire(running.port);
+      using stuck = await client(running.port);
       await fill(stuck, encoder.encode("0123456789abcde\n".repeat(4096)));
       assertEquals(await running.stop(), { code: 143, lines: [], stderr: "" });
     },

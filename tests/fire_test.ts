@@ -10,7 +10,8 @@ import { directory } from "../examples/directory.ts";
 import { BufferedStream, isDisconnect, printable, type Server, Socket } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { memoryNetwork, virtualTime } from "../testing.ts";
-import { client, start, vanish } from "./harness.ts";
+import { client, vanish } from "./client.ts";
+import { start } from "./program.ts";
 
 const SEED = 20_260_101;
 const encoder = new TextEncoder();

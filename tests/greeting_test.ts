@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { greeting } from "../examples/greeting.ts";
 import { Tasklet } from "../tasklet.ts";
-import { start } from "./harness.ts";
+import { start } from "./program.ts";
 
 const TIME = { timeout: 20_000 };
 const NOTHING = ["--no-prompt"]; // no permission at all

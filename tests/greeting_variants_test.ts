@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { call, greeting, two } from "../examples/greeting.ts";
 import { Tasklet } from "../tasklet.ts";
-import { Program, requires } from "./harness.ts";
+import { Program } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 import { assertRefused, outcome, testCommandLine, TIME } from "./servers.ts";
 

@@ -10,7 +10,7 @@ import type { Connection, Listener, Network } from "../network.ts";
 import { Tasklet } from "../tasklet.ts";
 import { type MemoryConnection, memoryNetwork, virtualTime } from "../testing.ts";
 import { now, setTimer, TimeoutError, timerCount } from "../timer.ts";
-import { Program } from "./harness.ts";
+import { moduleOf, Program } from "./program.ts";
 import { Reception } from "./networks.ts";
 import { readsSlowly, send } from "./peers.ts";
 import { catchReports } from "./reports.ts";
@@ -271,7 +271,7 @@ Deno.test(
   "memoryNetwork() keeps no connection that has ended",
   TIME,
   async () => {
-    const program = new Program(Deno.execPath(), [
+    await using program = new Program(Deno.execPath(), [
       "run",
       "--config",
       "deno.json",
@@ -294,14 +294,9 @@ Deno.test(
     console.log(made.length, made.filter((connection) => connection.deref()).length < 3);
   `),
     ]);
-    await using _ = program;
     assertEquals(await program.end(), { code: 0, lines: ["100 true"], stderr: "" });
   },
 );
-
-function moduleOf(source: string): string {
-  return `data:application/typescript,${encodeURIComponent(source)}`;
-}
 
 Deno.test("memoryNetwork() does not connect for a signal that is aborted already", TIME, async () => {
   using network = memoryNetwork();

@@ -15,7 +15,7 @@ import * as mailbox from "../mailbox.ts";
 import { type Self, Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError, timerCount } from "../timer.ts";
-import { run } from "./program.ts";
+import { runSource } from "./program.ts";
 import { CountingSignal } from "./signal.ts";
 
 class MSG_GREETING extends Message("MSG_GREETING")<[name: string]> {}
@@ -990,8 +990,8 @@ Deno.test("MSG.call() that nobody awaits fails its caller, not another that wait
 });
 
 /** How a callee ends, and a caller that leaves its call alone. */
-async function floating(body: string): Promise<string[]> {
-  const { lines, stderr } = await run(`
+async function floating(body: string): Promise<readonly string[]> {
+  const { lines, stderr } = await runSource(`
     const callee = Tasklet.new(async () => { ${body} }, { name: "callee" })();
     const caller = Tasklet.new(async () => {
       void MSG_ASK.call(callee, { timeout: 30 })();

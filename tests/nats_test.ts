@@ -4,7 +4,7 @@ import { ConnectError, connectToNats, type NatsOptions } from "../nats.ts";
 import { MemoryBus } from "./bus.ts";
 import { certificate } from "./certificate.ts";
 import { credentials } from "./creds.ts";
-import { requires } from "./harness.ts";
+import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 
 const TIME = { timeout: 30_000 };

@@ -12,16 +12,9 @@ import { BufferedStream, isDisconnect, Server, Socket } from "../net.ts";
 import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
-import {
-  type Client,
-  client,
-  NARROW,
-  type Outcome,
-  Program,
-  requires,
-  startWithFewDescriptors,
-  vanish,
-} from "./harness.ts";
+import { type Client, client, vanish } from "./client.ts";
+import { moduleOf, NARROW, type Outcome, Program, startWithFewDescriptors } from "./program.ts";
+import { requires } from "./requires.ts";
 import { certificate } from "./certificate.ts";
 import { catchReports } from "./reports.ts";
 
@@ -1078,7 +1071,7 @@ Deno.test("Server.serve() and Socket.connect() need no more than the address the
 /** Runs a module that may use servers and sockets, with the permission to use this machine's network. */
 async function runModule(source: string): Promise<Outcome> {
   const file = `import { Server, Socket } from "${new URL("../net.ts", import.meta.url)}"; ${source}`;
-  const url = `data:application/typescript,${encodeURIComponent(file)}`;
-  await using program = new Program(Deno.execPath(), ["run", "--config", "deno.json", ...NARROW, url]);
+  const args = ["run", "--config", "deno.json", ...NARROW, moduleOf(file)];
+  await using program = new Program(Deno.execPath(), args);
   return await program.end();
 }

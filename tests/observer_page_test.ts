@@ -3,7 +3,8 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { Message, Tasklet } from "../mod.ts";
 import { Observer } from "../observer.ts";
 import { virtualTime } from "../testing.ts";
-import { requires, start } from "./harness.ts";
+import { start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 
 class MSG_A extends Message("MSG_A") {}

@@ -18,7 +18,8 @@ import { Watch } from "../warnings.ts";
 import { ask as askSnapshot, plain, screen, type Snapshot } from "../examples/top.ts";
 import { treeOf } from "../examples/seeing.ts";
 import { virtualTime } from "../testing.ts";
-import { client, start } from "./harness.ts";
+import { client } from "./client.ts";
+import { start } from "./program.ts";
 import { catchReports } from "./reports.ts";
 import { assertOneLine, outcome, testCommandLine, TIME } from "./servers.ts";
 

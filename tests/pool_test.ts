@@ -8,7 +8,7 @@ import { type Lease, Pool, PoolClosedError, type PoolOptions } from "../pool.ts"
 import { type Self, Tasklet, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, timerCount, useClock } from "../timer.ts";
-import { Program, run } from "./program.ts";
+import { runSource, startSource } from "./program.ts";
 import { catchReports } from "./reports.ts";
 import { CountingSignal } from "./signal.ts";
 
@@ -784,7 +784,7 @@ Deno.test("Pool: Closing: goes on when who waits for it is killed", async () => 
 });
 
 Deno.test("Pool: Closing: comes with the end of the program", { timeout: 20_000 }, async () => {
-  const { code, lines, stderr } = await run(`${IMPORT}
+  const { code, lines, stderr } = await runSource(`${IMPORT}
     dispatch(async function main() {
       const pool = new Pool({
         open: () => "resource",
@@ -803,7 +803,7 @@ Deno.test(
   "Pool: Closing: by a signal leaves to each cleanup what it holds",
   { timeout: 20_000 },
   async () => {
-    await using program = new Program(`${IMPORT}
+    await using program = startSource(`${IMPORT}
     const pool = new Pool({ open: () => "resource", close: (resource) => console.log("close", resource) });
     dispatch(async function main() {
       using lease = await pool.acquire();

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { client, Program } from "./harness.ts";
+import { client } from "./client.ts";
+import { Program } from "./program.ts";
 import { TRANSCRIPTS } from "./transcripts.ts";
 
 const README = await Deno.readTextFile(new URL("../README.md", import.meta.url));

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { TextLineStream } from "@std/streams";
 import config from "../deno.json" with { type: "json" };
-import { requires } from "./harness.ts";
+import { type Outcome, Program } from "./program.ts";
+import { requires } from "./requires.ts";
 import { NatsServer } from "./nats_server.ts";
 import { publishedFiles, ROOT, serveRegistry } from "./registry.ts";
 import { CHATTER, DIRECTORY, ECHO } from "./servers.ts";
-import { wire } from "./wire.ts";
+import { client } from "./client.ts";
 
 // Whoever has no npm package in the cache downloads it, so this may take longer than it does here.
 const TIME = { timeout: 60_000 };
@@ -32,22 +32,15 @@ class Elsewhere implements AsyncDisposable {
   }
 
   /** Runs `deno` there. */
-  deno(...args: string[]): Deno.ChildProcess {
-    return new Deno.Command(Deno.execPath(), {
-      args,
-      cwd: `${this.#folder}/empty`,
-      env: { DENO_DIR: `${this.#folder}/cache`, JSR_URL: this.#jsrUrl, NO_COLOR: "1" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
+  deno(...args: string[]): Program {
+    const env = { DENO_DIR: `${this.#folder}/cache`, JSR_URL: this.#jsrUrl };
+    return new Program(Deno.execPath(), args, { cwd: `${this.#folder}/empty`, env });
   }
 
   /** Runs `deno` there to its end. */
-  async run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const { code, stdout, stderr } = await this.deno(...args).output();
-    const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-    return { code, stdout: out!, stderr: error! };
+  async run(...args: string[]): Promise<Outcome> {
+    await using program = this.deno(...args);
+    return await program.end();
   }
 
   /** Writes a file there. */
@@ -90,25 +83,27 @@ Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NA
   for (const [name, { prints, flags, isServer }] of Object.entries(PROGRAMS)) {
     await test.step(name, async () => {
       const allow = isServer ? ["--allow-net=localhost:0"] : [];
-      const child = elsewhere.deno("run", "--no-prompt", ...allow, `jsr:${config.name}/${name}`, ...flags);
-      const reported = new Response(child.stderr).text();
-      const text = child.stdout.pipeThrough(new TextDecoderStream());
-      const lines = text.pipeThrough(new TextLineStream()).getReader();
-      const first = (await lines.read()).value;
-      if (first === undefined) assertEquals(await reported, "", "it printed nothing");
+      await using program = elsewhere.deno(
+        "run",
+        "--no-prompt",
+        ...allow,
+        `jsr:${config.name}/${name}`,
+        ...flags,
+      );
+      const first = await program.line();
+      if (first === undefined) assertEquals((await program.end()).stderr, "", "it printed nothing");
       const [, port] = prints.exec(first!) ?? [];
       try {
         assertMatch(first!, prints);
         if (!isServer) return;
-        using user = await wire(Number(port));
+        using user = await client(Number(port));
         if (name === "directory") assertEquals(await user.ask("list,all\n", "\n"), "\n");
         else if (name === "echo") assertEquals(await user.ask("hello\n", "hello\n"), "hello\n");
         else assert((await user.bytes(1)).length === 1);
       } finally {
-        if (isServer) child.kill("SIGTERM");
-        while (!(await lines.read()).done);
-        const { code } = await child.status;
-        const errors = (await reported).split("\n").filter((line) => !/^(Download .*)?$/.test(line.trim()));
+        if (isServer) program.signal("SIGTERM");
+        const { code, stderr } = await program.end();
+        const errors = stderr.split("\n").filter((line) => !/^(Download .*)?$/.test(line.trim()));
         assertEquals([code, errors], [isServer ? 143 : 0, []]);
       }
     });
@@ -118,8 +113,8 @@ Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NA
     for (const name of Object.keys(PROGRAMS)) {
       const run = (flag: string) => elsewhere.run("run", "--no-prompt", `jsr:${config.name}/${name}`, flag);
       const [version, help] = [await run("--version"), await run("--help")];
-      assertEquals([version.code, version.stdout], [0, `${name} ${config.version}\n`]);
-      assertEquals([help.code, help.stdout.includes("--version")], [0, true]);
+      assertEquals([version.code, version.lines], [0, [`${name} ${config.version}`]]);
+      assertEquals([help.code, help.lines.some((line) => line.includes("--version"))], [0, true]);
     }
   });
 
@@ -136,15 +131,17 @@ Deno.test(
     await using elsewhere = await Elsewhere.open(registry.url);
     const allow = `--allow-net=localhost:0,127.0.0.1:${nats.port}`;
     const flags = ["--port", "0", "--cluster", nats.url];
-    const child = elsewhere.deno("run", "--quiet", "--no-prompt", allow, `jsr:${config.name}/chat`, ...flags);
-    const lines = child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())
-      .getReader();
-    const reported = new Response(child.stderr).text();
-    const first = (await lines.read()).value ?? "nothing";
-    child.kill("SIGTERM");
-    while (!(await lines.read()).done);
-    assertMatch(first, PROGRAMS.chat!.prints);
-    assertEquals([(await child.status).code, await reported], [143, ""]);
+    await using program = elsewhere.deno(
+      "run",
+      "--quiet",
+      "--no-prompt",
+      allow,
+      `jsr:${config.name}/chat`,
+      ...flags,
+    );
+    assertMatch(await program.line() ?? "nothing", PROGRAMS.chat!.prints);
+    program.signal("SIGTERM");
+    assertEquals(await program.end(), { code: 143, lines: [], stderr: "" });
   },
 );
 
@@ -155,8 +152,7 @@ Deno.test("Whoever has only the README is served from an empty folder", TIME, as
 
   await test.step("every entry point can be imported, and does nothing by itself", async () => {
     const source = `for (const entry of ${JSON.stringify(entries)}) await import(entry);`;
-    const { code, stdout, stderr } = await elsewhere.run("eval", "--quiet", source);
-    assertEquals([code, stdout, stderr], [0, "", ""]);
+    assertEquals(await elsewhere.run("eval", "--quiet", source), { code: 0, lines: [], stderr: "" });
   });
 
   await test.step("every entry point type-checks", async () => {
@@ -170,7 +166,7 @@ Deno.test("Whoever has only the README is served from an empty folder", TIME, as
     await elsewhere.write("deno.json", JSON.stringify({ imports: { [config.name]: `jsr:${config.name}` } }));
     await elsewhere.write("main.ts", source!);
     const run = await elsewhere.run("run", "--quiet", "--check", "main.ts");
-    assertEquals([run.code, run.stdout, run.stderr], [0, output, ""]);
+    assertEquals(run, { code: 0, lines: output!.split("\n").slice(0, -1), stderr: "" });
 
     await elsewhere.write(
       "main.ts",

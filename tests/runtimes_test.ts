@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { Program } from "./harness.ts";
+import { Program } from "./program.ts";
 import { pack } from "./package.ts";
 
 /** How a program of `essentials.ts` is run, and what is to come of it. */

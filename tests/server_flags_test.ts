@@ -6,7 +6,8 @@ import { Tasklet } from "../tasklet.ts";
 import { memoryNetwork, virtualTime } from "../testing.ts";
 import { now } from "../timer.ts";
 import { certificate } from "./certificate.ts";
-import { type Outcome, Program, requires } from "./harness.ts";
+import { type Outcome, Program } from "./program.ts";
+import { requires } from "./requires.ts";
 import { TIME } from "./servers.ts";
 
 const GREETING = "type 'quit' to exit..";

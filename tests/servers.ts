@@ -5,7 +5,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
-import { type Client, client, type Outcome, type Program, start } from "./harness.ts";
+import { type Client, client } from "./client.ts";
+import { type Outcome, type Program, start } from "./program.ts";
 
 /** Options of a test that uses the network. */
 export const TIME: { timeout: number } = { timeout: 20_000 };

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { owned, sleepers, together, torn, wakeUps } from "../examples/sleepers.ts";
-import { requires, start } from "./harness.ts";
+import { start } from "./program.ts";
+import { requires } from "./requires.ts";
 import { catchReports } from "./reports.ts";
 import { assertRefused, outcome, testCommandLine, TIME } from "./servers.ts";
 

@@ -3,7 +3,7 @@ import { CallError, Message } from "../message.ts";
 import { type AnyTasklet, JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, timerCount } from "../timer.ts";
-import { run } from "./program.ts";
+import { runSource } from "./program.ts";
 import { catchReports } from "./reports.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
@@ -323,7 +323,7 @@ Deno.test({
     "Tasklet.kill() of a loop that swallows the exit for ever leaves the event loop to others, and abandons it",
   timeout: 20_000,
   fn: async () => {
-    const { code, lines } = await run(
+    const { code, lines } = await runSource(
       `
       const task = Tasklet.new(async () => {
         while (true) try { await Tasklet.receiveOne(); } catch { /* swallowed */ }
@@ -809,7 +809,7 @@ Deno.test("A wait nobody awaits belongs to its own tasklet, whoever makes it fai
 
 // In programs of their own, because an error that is not adopted would end this one.
 Deno.test("A wait nobody awaits does not end the process when its tasklet is killed from outside", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     const task = Tasklet.new(async () => {
       void Tasklet.receiveOne();
       await Tasklet.sleep(1000);
@@ -822,7 +822,7 @@ Deno.test("A wait nobody awaits does not end the process when its tasklet is kil
 });
 
 Deno.test("A call nobody awaits does not end the process when the callee ends", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     const callee = Tasklet.new(() => Tasklet.sleep(10))();
     const caller = Tasklet.new(async () => {
       void MSG_ASK.call(callee)();

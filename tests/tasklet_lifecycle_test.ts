@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers";
 import { CallError, Message } from "../message.ts";
 import { type AnyTasklet, JoinError, type Self, Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
-import { run } from "./program.ts";
+import { runSource } from "./program.ts";
 import { catchReports } from "./reports.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
@@ -113,13 +113,13 @@ Deno.test("Tasklet.new() treats a body that returns any thenable as if it was as
 
 // In a program of its own, because the error, were it to leave the library, would end this one.
 Deno.test("Tasklet.new() fails a tasklet whose thenable throws, and starts the others", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     const bad = Tasklet.new(() => ({ then() { throw new Error("bad") } }))();
     const good = Tasklet.new(() => "good")();
     bad.join().catch((error) => console.log("bad:", error.cause.message));
     good.join().then(console.log);
   `);
-  assertEquals([code, lines.sort()], [0, ["bad: bad", "good"]]);
+  assertEquals([code, lines.toSorted()], [0, ["bad: bad", "good"]]);
 });
 
 // Tasklet.new: options
@@ -628,7 +628,7 @@ Deno.test("A promise rejection nobody awaits in a tasklet that has finished is r
 
 // In a program of its own, because an error that is not adopted would end this one. For a kill see tasklet_kill_test.
 Deno.test("A wait nobody awaits any more is no error of a tasklet whose body has returned", async () => {
-  const { code, lines, stderr } = await run(`
+  const { code, lines, stderr } = await runSource(`
     const task = Tasklet.new(() => void Tasklet.sleep(1000))();
     await task.join();
     await Tasklet.yield();
@@ -639,7 +639,7 @@ Deno.test("A wait nobody awaits any more is no error of a tasklet whose body has
 
 // In a program of its own, because the rejection, were it not adopted, would end this one.
 Deno.test("A promise rejection fails its tasklet also when the first Tasklet.new() of the process threw", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     try { Tasklet.new(() => {}, { mailbox: { capacity: 0 } })(); } catch { console.log("refused"); }
     const task = Tasklet.new(async () => {
       void Promise.reject(new Error("floating"));

@@ -25,8 +25,8 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { NARROW, type Outcome, type Program, start } from "./harness.ts";
-import { type Wire, wire } from "./wire.ts";
+import { NARROW, type Outcome, type Program, start } from "./program.ts";
+import { type Client, client } from "./client.ts";
 
 /** Where the transcripts are. */
 export const TRANSCRIPTS: URL = new URL("./transcripts/", import.meta.url);
@@ -35,7 +35,7 @@ export const TRANSCRIPTS: URL = new URL("./transcripts/", import.meta.url);
 class Session implements AsyncDisposable {
   readonly #about: ReadonlyMap<string, string>; // what the declared numbers are
   readonly #numbers = new Map<string, string>(); // ... and what they turned out to be
-  readonly #wires = new Map<string, Wire>();
+  readonly #wires = new Map<string, Client>();
   readonly #runsAtPort: boolean;
   #program: Program | undefined;
   #port = 0;
@@ -54,11 +54,11 @@ class Session implements AsyncDisposable {
     else if (line === "^C") this.#program!.signal("SIGINT");
     else if (name === "exit") await this.#exit(Number(rest));
     else if (rest === " connects") await this.#connect(name);
-    else if (rest.startsWith("> ")) await this.#wire(name).send(textOf(rest));
-    else if (rest.startsWith("< ")) assertEquals(await this.#wire(name).read(textOf(rest)), textOf(rest));
-    else if (rest === " ends her side") await this.#wire(name).end();
-    else if (rest === " is closed") assertEquals(await this.#wire(name).rest(), "");
-    else if (rest === " closes") this.#wire(name).close();
+    else if (rest.startsWith("> ")) await this.#client(name).send(textOf(rest));
+    else if (rest.startsWith("< ")) assertEquals(await this.#client(name).read(textOf(rest)), textOf(rest));
+    else if (rest === " ends her side") await this.#client(name).end();
+    else if (rest === " is closed") assertEquals(await this.#client(name).rest(), "");
+    else if (rest === " closes") this.#client(name).close();
     else throw new Error(`Cannot replay: ${line}`);
   }
 
@@ -72,14 +72,14 @@ class Session implements AsyncDisposable {
   }
 
   async #connect(name: string): Promise<void> {
-    const connection = await wire(this.#port);
+    const connection = await client(this.#port);
     this.#wires.set(name, connection);
     for (const [declared, about] of this.#about) {
       if (about === `the port of ${name}`) this.#numbers.set(declared, `${connection.port}`);
     }
   }
 
-  #wire(name: string): Wire {
+  #client(name: string): Client {
     const found = this.#wires.get(name);
     if (found === undefined) throw new Error(`Cannot replay: ${name} has not connected`);
     return found;
