@@ -77,6 +77,12 @@ export class Client implements Disposable {
     while (bytes.length > 0) bytes = bytes.subarray(await this.#connection.write(bytes));
   }
 
+  /** Sends a line, and gives the one that is answered. */
+  async say(line: string): Promise<string | null> {
+    await this.send(`${line}\n`);
+    return await this.line();
+  }
+
   /** Sends something, and reads as much as the answer should have. */
   async ask(data: string | Uint8Array, answer: string): Promise<string> {
     await this.send(data);

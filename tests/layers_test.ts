@@ -353,10 +353,7 @@ Deno.test("importsOf() finds every way to import, and skips comments and texts",
     import "./effect.ts";
     import { a, type B } from "./some.ts";
     import type { C } from "./types.ts";
-    import {
-      type D,
-      type E,
-    } from "./only_types.ts";
+    import type { D, E } from "./only_types.ts";
     import * as all from "@std/assert/equals";
     import json from "./data.json" with { type: "json" };
     export { f } from "../up.ts";

@@ -301,7 +301,7 @@ Deno.test("rethrow-exit fixes nothing where it would break something", () => {
     IMPORTS + body("await Tasklet.sleep(1);", "catch { console.log(error); }"), // another `error`
     IMPORTS + body("await Tasklet.sleep(1);", "catch ({ message }) { console.log(message); }"),
     `import type { Tasklet } from "@x/concurrence";\n` + body("await task.join();"), // nothing to import it from
-    `import { type Tasklet, type TaskletExit } from "@x/concurrence";\n` + body("await task.join();"),
+    `import type { Tasklet, TaskletExit } from "@x/concurrence";\n` + body("await task.join();"),
   ];
   assertEquals(unfixed.map((source) => lint(source, "rethrow-exit")[0]?.fixed), unfixed);
   const two = IMPORTS + body("await Tasklet.sleep(1);") + body("await Tasklet.sleep(1);");

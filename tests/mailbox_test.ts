@@ -1,8 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { Deque, includes, Mailbox, type MailboxOptions } from "../mailbox.ts";
+import { collectGarbage, growth } from "./garbage.ts";
 
 class Item {
   readonly id: number;
@@ -148,9 +147,9 @@ Deno.test("Mailbox.takeOf() sorts what is queued once, not at every take", () =>
 // ------------------------------------------------------------------------------------------------
 // Mailbox: memory
 
-Deno.test("Mailbox gives back the memory of a burst of a million when it is drained in order", () => {
+Deno.test("Mailbox gives back the memory of a burst of a million when it is drained in order", async () => {
   const mailbox = new Mailbox<Item>();
-  const left = growth(() => {
+  const left = await growth(() => {
     for (let id = 0; id < BURST; id++) mailbox.put(new Item(id));
     for (let id = 0; id < BURST; id++) assert(mailbox.take()!.id === id);
   });
@@ -158,9 +157,9 @@ Deno.test("Mailbox gives back the memory of a burst of a million when it is drai
   assertEquals(mailbox.take(), undefined);
 });
 
-Deno.test("Mailbox gives back the memory of a burst of a million when it is drained by class", () => {
+Deno.test("Mailbox gives back the memory of a burst of a million when it is drained by class", async () => {
   const mailbox = new Mailbox<Item>();
-  const left = growth(() => {
+  const left = await growth(() => {
     for (let id = 0; id < BURST; id++) mailbox.put(id % 2 === 0 ? new Cat(id) : new Plant(id));
     for (let id = 0; id < BURST; id += 2) assert(mailbox.takeOf([Animal])!.id === id);
     for (let id = 1; id < BURST; id += 2) assert(mailbox.takeOf([Plant])!.id === id);
@@ -169,10 +168,10 @@ Deno.test("Mailbox gives back the memory of a burst of a million when it is drai
   assertEquals(mailbox.take(), undefined);
 });
 
-Deno.test("Mailbox gives back the memory of a burst of a million while one item stays", () => {
+Deno.test("Mailbox gives back the memory of a burst of a million while one item stays", async () => {
   const mailbox = new Mailbox<Item>();
   mailbox.put(new Plant(-1));
-  const left = growth(() => {
+  const left = await growth(() => {
     for (let id = 0; id < BURST; id++) mailbox.put(new Cat(id));
     for (let id = 0; id < BURST; id++) assert(mailbox.takeOf([Cat])!.id === id);
   });
@@ -360,20 +359,6 @@ function idsOf(items: Item[]): number[] {
 
 function range(length: number): number[] {
   return Array.from({ length }, (_, i) => i);
-}
-
-function collectGarbage(): void {
-  v8.setFlagsFromString("--expose-gc");
-  (vm.runInNewContext("gc") as () => void)();
-}
-
-/** How many bytes more are in use after `f` than before. */
-function growth(f: () => void): number {
-  collectGarbage();
-  const before = Deno.memoryUsage().heapUsed;
-  f();
-  collectGarbage();
-  return Deno.memoryUsage().heapUsed - before;
 }
 
 /** How many array slots `new Array(size)` makes in `f`: every ring is made so, and only filled by copying. */

@@ -1,65 +1,23 @@
 /**
- * What a network in memory adds to what every network promises (`network_test.ts`): conditions, faults, its place.
+ * What a network in memory adds to what every network promises (`network_test.ts`): its place, addresses, errors.
  *
  * @module
  */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import fc from "fast-check";
-import { BufferedStream, isDisconnect, Server, Socket, useNetwork } from "../net.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BufferedStream, Server, Socket, useNetwork } from "../net.ts";
 import type { Connection, Listener, Network } from "../network.ts";
 import { Tasklet } from "../tasklet.ts";
-import { type MemoryConnection, memoryNetwork, virtualTime } from "../testing.ts";
-import { now, setTimer, TimeoutError, timerCount } from "../timer.ts";
+import { memoryNetwork, virtualTime } from "../testing.ts";
+import { timerCount } from "../timer.ts";
 import { moduleOf, Program } from "./program.ts";
 import { Reception } from "./networks.ts";
 import { readsSlowly, send } from "./peers.ts";
 import { catchReports } from "./reports.ts";
+import { ask, patient, readOn, readSome, write } from "./sockets.ts";
 
 const TIME = { timeout: 10_000 };
 const ANYWHERE = { port: 0 };
 const NEVER = new AbortController().signal;
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-
-function write(socket: Socket, text: string): Promise<void> {
-  return socket.write(encoder.encode(text));
-}
-
-async function readSome(socket: Socket, most = 1000): Promise<string | null> {
-  const buffer = new Uint8Array(most);
-  const n = await socket.read(buffer);
-  return n === null ? null : decoder.decode(buffer.subarray(0, n));
-}
-
-/** What is read until the end, or until it fails: what was read, and the name of the error. */
-async function readOn(socket: Socket): Promise<[text: string, end: string | null]> {
-  let text = "";
-  try {
-    for (let part; (part = await readSome(socket)) !== null;) text += part;
-    return [text, null];
-  } catch (error) {
-    return [text, (error as Error).name];
-  }
-}
-
-async function echo(socket: Socket): Promise<void> {
-  const stream = new BufferedStream(socket);
-  try {
-    for await (const line of stream.reader.readLines()) {
-      stream.writer.writeLine(line);
-      await stream.writer.flush();
-    }
-  } catch (error) {
-    if (!isDisconnect(error)) throw error;
-  }
-}
-
-async function ask(stream: BufferedStream, line: string): Promise<string | null> {
-  stream.writer.writeLine(line);
-  await stream.writer.flush();
-  return await stream.reader.readLine();
-}
 
 /* ---------------------------------------------------- its place ---------------------------------------------- */
 
@@ -119,7 +77,7 @@ Deno.test("memoryNetwork() closes what is left of it when disposed, and leaves n
 
 Deno.test("memoryNetwork() needs no virtual time", TIME, async () => {
   using _ = memoryNetwork({ latency: 1 });
-  await using server = Server.serve(ANYWHERE, echo);
+  await using server = Server.serve(ANYWHERE, patient);
   await using stream = new BufferedStream(await Socket.connect(server.address));
   assertEquals([await ask(stream, "hello"), await ask(stream, "again")], ["hello", "again"]);
 });
@@ -159,7 +117,7 @@ Deno.test("useNetwork() puts any network in charge of whoever listens or connect
     },
   };
   using _ = useNetwork(spy);
-  await using _server = Server.serve({ port: 80 }, echo, { reusePort: true });
+  await using _server = Server.serve({ port: 80 }, patient, { reusePort: true });
   using _socket = await Socket.connect({ hostname: "localhost", port: 80 });
   assertEquals(log, [
     ["listen", { port: 80 }, { reusePort: true }],
@@ -171,8 +129,8 @@ Deno.test("useNetwork() puts any network in charge of whoever listens or connect
 
 Deno.test("memoryNetwork() picks free ports, and knows localhost by its number", TIME, async () => {
   using _ = memoryNetwork();
-  await using one = Server.serve(ANYWHERE, echo);
-  await using two = Server.serve({ hostname: "127.0.0.1", port: 0 }, echo);
+  await using one = Server.serve(ANYWHERE, patient);
+  await using two = Server.serve({ hostname: "127.0.0.1", port: 0 }, patient);
   using socket = await Socket.connect({ hostname: "127.0.0.1", port: one.port });
   const ports = [one.port, two.port, (socket.localAddress as { port: number }).port];
   assertEquals([one.address, new Set(ports).size, Math.min(...ports) > 49_151], [
@@ -207,7 +165,7 @@ Deno.test("memoryNetwork() gives a path to one, and unix sockets their empty end
   using _ = memoryNetwork();
   const address = { path: "/run/chat" };
   await using reception = new Reception(address);
-  assertThrows(() => Server.serve(address, echo), Deno.errors.AddrInUse, "/run/chat");
+  assertThrows(() => Server.serve(address, patient), Deno.errors.AddrInUse, "/run/chat");
   await assertRejects(() => Socket.connect({ path: "/run/chatter" }), Deno.errors.NotFound);
   const [here, there] = await reception.pair();
   assertEquals([here.localAddress, here.remoteAddress], [address, { path: "" }]);
@@ -235,7 +193,11 @@ Deno.test("memoryNetwork() lets those who share a port take turns, and nobody el
 
 Deno.test("memoryNetwork() has no TLS", TIME, () => {
   using _ = memoryNetwork();
-  assertThrows(() => Server.serve({ port: 443, cert: "c", key: "k" }, echo), Deno.errors.NotSupported, "TLS");
+  assertThrows(
+    () => Server.serve({ port: 443, cert: "c", key: "k" }, patient),
+    Deno.errors.NotSupported,
+    "TLS",
+  );
 });
 
 Deno.test(
@@ -243,7 +205,7 @@ Deno.test(
   TIME,
   async () => {
     using network = memoryNetwork();
-    await using server = Server.serve(ANYWHERE, echo);
+    await using server = Server.serve(ANYWHERE, patient);
     const log: unknown[] = [];
     for (const ending of ["refused", "aborted"]) {
       const partition = network.partition();
@@ -431,526 +393,6 @@ Deno.test(
     }
     assertEquals(log, [["read", null], "BrokenPipe", undefined, "BrokenPipe", ["", null]]);
     assertEquals(network.connections, []);
-  },
-);
-
-/* ---------------------------------------------------- latency ------------------------------------------------ */
-
-Deno.test("MemoryNetwork.latency is what everything takes, each way", TIME, async () => {
-  await using time = virtualTime({ patience: 0 });
-  using network = memoryNetwork({ latency: 50 });
-  const log: unknown[] = [];
-  await using reception = new Reception(ANYWHERE);
-  const connecting = Socket.connect(reception.server.address);
-  const here = await reception.next();
-  log.push(["accepted", time.now]);
-  const there = await connecting;
-  log.push(["connected", time.now]);
-  await write(there, "hello");
-  log.push(["written", time.now]);
-  log.push([await readSome(here), time.now]);
-  network.latency = 1000;
-  here.close();
-  log.push([await readSome(there), time.now]);
-  await assertRejects(() => Socket.connect({ port: 9 }), Deno.errors.ConnectionRefused);
-  log.push(["refused", time.now]);
-  assertEquals(log, [
-    ["accepted", 50],
-    ["connected", 100],
-    ["written", 100],
-    ["hello", 150],
-    [null, 1150],
-    ["refused", 3150],
-  ]);
-});
-
-Deno.test("MemoryNetwork.latency keeps all in order, also when the latency falls", TIME, async () => {
-  await using time = virtualTime({ patience: 0 });
-  using network = memoryNetwork();
-  await using reception = new Reception(ANYWHERE);
-  const [here, there] = await reception.pair();
-  for (const [i, latency] of [100, 10, 200, 0, 50].entries()) {
-    network.latency = latency;
-    await write(there, `${i}`);
-  }
-  there.close();
-  const log: unknown[] = [];
-  for (let part; (part = await readSome(here)) !== null;) log.push([part, time.now]);
-  assertEquals(log, [["01", 100], ["234", 200]]);
-});
-
-Deno.test(
-  "MemoryConnection.latency is that of one connection, and follows the network's until it is set",
-  TIME,
-  async () => {
-    await using time = virtualTime({ patience: 0 });
-    using network = memoryNetwork();
-    await using reception = new Reception(ANYWHERE);
-    const [far, toFar] = await reception.pair();
-    const [near, toNear] = await reception.pair();
-    network.connectionOf(far).latency = 300;
-    network.latency = 20;
-    assertEquals(network.connections.map(({ latency }) => latency), [300, 20]);
-    await Promise.all([write(toFar, "far"), write(toNear, "near")]);
-    const log = [await readSome(near), time.now, await readSome(far), time.now];
-    assertEquals(log, ["near", 20, "far", 300]);
-  },
-);
-
-Deno.test(
-  "memoryNetwork(), Time: what takes no time takes a turn, so that nobody starves",
-  TIME,
-  async () => {
-    using _ = memoryNetwork();
-    await using server = Server.serve(ANYWHERE, async (socket) => {
-      const buffer = new Uint8Array(1);
-      while (await socket.read(buffer) !== null) await socket.write(buffer);
-    });
-    using socket = await Socket.connect(server.address);
-    let isOver = false;
-    using _timer = setTimer(now() + 20, () => isOver = true); // in real time
-    let rounds = 0;
-    for (; !isOver; rounds++) {
-      await write(socket, "x");
-      await readSome(socket);
-    }
-    assert(rounds > 10, `${rounds} rounds`);
-  },
-);
-
-/* ---------------------------------------------- bandwidth, chunk, seed --------------------------------------- */
-
-Deno.test("MemoryNetwork.bandwidth lets so many bytes a second pass, each way, in tenths", TIME, async () => {
-  await using time = virtualTime({ patience: 0 });
-  using network = memoryNetwork({ bandwidth: 1000, latency: 5 });
-  await using reception = new Reception(ANYWHERE);
-  const [here, there] = await reception.pair();
-  const begin = time.now;
-  await Promise.all([write(there, "x".repeat(250)), write(here, "y".repeat(100))]);
-  const log: unknown[] = [];
-  for (let i = 0; i < 3; i++) log.push([(await readSome(here))!.length, time.now - begin]);
-  log.push([(await readSome(there))!.length, time.now - begin]);
-  network.bandwidth = 1;
-  await write(there, "ab");
-  for (let i = 0; i < 2; i++) log.push([await readSome(here), time.now - begin]);
-  assertEquals(log, [[100, 105], [100, 205], [50, 255], [100, 255], ["a", 1260], ["b", 2260]]);
-});
-
-Deno.test("MemoryNetwork.chunk is the most that a read gives", TIME, async () => {
-  await using _ = virtualTime({ patience: 0 });
-  using network = memoryNetwork({ chunk: 2 });
-  await using reception = new Reception(ANYWHERE);
-  const [here, there] = await reception.pair();
-  await write(there, "abcdefgh");
-  const log: unknown[] = [await readSome(here), await readSome(here)];
-  network.chunk = 1;
-  log.push(await readSome(here));
-  network.connectionOf(here).chunk = 10;
-  log.push(await readSome(here));
-  assertEquals(log, ["ab", "cd", "e", "fgh"]);
-});
-
-Deno.test(
-  "memoryNetwork() with a seed cuts what is read and written, always in the same way",
-  TIME,
-  async () => {
-    const cuts: [writes: number[], reads: number[]][] = [];
-    for (const seed of [7, 7, 8]) {
-      await using _ = virtualTime({ patience: 0 });
-      using network = memoryNetwork({ seed });
-      const listener = network.listen(ANYWHERE, { reusePort: false });
-      using there = await network.connect({ port: listener.addr.port! }, NEVER);
-      using here = await listener.accept();
-      const bytes = new Uint8Array(50_000);
-      const writes: number[] = [];
-      const reads: number[] = [];
-      for (let left = bytes.length; left > 0; left -= writes.at(-1)!) {
-        writes.push(await there.write(bytes.subarray(0, left)));
-        for (let unread = writes.at(-1)!; unread > 0; unread -= reads.at(-1)!) {
-          reads.push((await here.read(bytes))!);
-        }
-      }
-      cuts.push([writes, reads]);
-    }
-    assertEquals(cuts[0], cuts[1]);
-    assert(cuts[0]!.join() !== cuts[2]!.join(), "another seed, other cuts");
-    for (const [writes, reads] of cuts) {
-      assert(
-        reads.length > writes.length && writes.length > 3,
-        `${reads.length} reads of ${writes.length} writes`,
-      );
-      for (const sizes of [writes, reads]) {
-        assert(Math.min(...sizes) < 10 && Math.max(...sizes) > 1000, sizes.join());
-      }
-    }
-  },
-);
-
-/* ------------------------------------------- Backpressure, the backlog --------------------------------------- */
-
-Deno.test(
-  "memoryNetwork(), Backpressure: exactly the window is held for who does not read",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ window: 10 });
-    const listener = network.listen(ANYWHERE, { reusePort: false });
-    using there = await network.connect({ port: listener.addr.port! }, NEVER);
-    using here = await listener.accept();
-    const log: unknown[] = [await there.write(new Uint8Array(7)), await there.write(new Uint8Array(7))];
-    log.push(await there.write(new Uint8Array(0)));
-    const waiting = there.write(new Uint8Array(7)).then((n) => log.push(`took ${n}`));
-    await Tasklet.sleep(1000);
-    log.push(await here.read(new Uint8Array(2)));
-    await waiting;
-    await Tasklet.sleep(1);
-    log.push(await here.read(new Uint8Array(100)));
-    assertEquals(log, [7, 3, 0, 2, "took 2", 10]);
-  },
-);
-
-Deno.test(
-  "memoryNetwork() connects no more than its backlog before they are accepted; others wait, or give up",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ backlog: 2 });
-    const log: unknown[] = [];
-    const listener = network.listen(ANYWHERE, { reusePort: false });
-    const address = { port: listener.addr.port! };
-    for (let i = 0; i < 4; i++) {
-      void Socket.connect(address, i === 2 ? { timeout: 500 } : {}).then(
-        async (socket) => {
-          log.push(i);
-          await write(socket, `${i}`);
-        },
-        (error) => log.push(error.name),
-      );
-    }
-    await Tasklet.sleep(1000);
-    log.push(network.connections.length);
-    const read = async () => {
-      const socket = new Socket(await listener.accept());
-      await Tasklet.sleep(1);
-      return await readSome(socket);
-    };
-    log.push(await read(), await read(), await read());
-    const none = listener.accept();
-    await assertRejects(() => Tasklet.wait(none, { timeout: 1000 }), TimeoutError);
-    listener.close();
-    await assertRejects(() => none, Deno.errors.BadResource);
-    assertEquals(log, [0, 1, "TimeoutError", 2, 3, "0", "1", "3"]);
-  },
-);
-
-Deno.test(
-  "memoryNetwork() refuses who waits for room in the backlog of a listener that closes",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ backlog: 1 });
-    const listener = network.listen(ANYWHERE, { reusePort: false });
-    const address = { port: listener.addr.port! };
-    const one = await Socket.connect(address);
-    const two = Socket.connect(address);
-    two.catch(() => {});
-    await Tasklet.sleep(1);
-    listener.close();
-    await assertRejects(() => two, Deno.errors.ConnectionRefused);
-    assertEquals(await readOn(one), ["", "ConnectionReset"]);
-  },
-);
-
-/* --------------------------------------------------- partition() --------------------------------------------- */
-
-Deno.test(
-  "MemoryNetwork.partition() lets nothing pass; what was sent meanwhile arrives at its end, in order",
-  TIME,
-  async () => {
-    await using time = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ latency: 10 });
-    await using reception = new Reception(ANYWHERE);
-    const [here, there] = await reception.pair();
-    await write(there, "before,");
-    const log: unknown[] = [];
-    {
-      using _ = network.partition();
-      await write(there, "meanwhile,");
-      await write(here, "the other way");
-      void readOn(here).then((read) => log.push(read, time.now));
-      await Tasklet.sleep(60_000);
-      there.close();
-      log.push("mended");
-    }
-    await Tasklet.sleep(60_000);
-    assertEquals(log, ["mended", ["before,meanwhile,", null], 60_030]);
-  },
-);
-
-Deno.test("MemoryNetwork.partition() makes who connects wait, for the answer too", TIME, async () => {
-  await using time = virtualTime({ patience: 0 });
-  using network = memoryNetwork({ latency: 10 });
-  await using reception = new Reception(ANYWHERE);
-  const { address } = reception.server;
-  const log: unknown[] = [];
-  const late = Socket.connect(address).then(() => log.push(["late", time.now])); // asks before, would hear after
-  await Tasklet.sleep(15);
-  const partition = network.partition();
-  const asking = Socket.connect(address).then(() => log.push(["connected", time.now]));
-  const refused = Socket.connect({ port: 9 }).catch((error) => log.push([error.name, time.now]));
-  await assertRejects(() => Socket.connect(address, { timeout: 1000 }), TimeoutError);
-  log.push(reception.server.connections);
-  partition[Symbol.dispose]();
-  await Promise.all([late, asking, refused]);
-  assertEquals(log, [1, ["late", 1015], ["connected", 1025], ["ConnectionRefused", 1025]]);
-  while (reception.server.connections < 2) await Tasklet.yield();
-  assertEquals(reception.server.connections, 2); // and not him who gave up
-});
-
-Deno.test("MemoryNetwork.partition() holds no more than the window", TIME, async () => {
-  await using _ = virtualTime({ patience: 0 });
-  using network = memoryNetwork({ window: 100 });
-  await using reception = new Reception(ANYWHERE);
-  const [here, there] = await reception.pair();
-  const partition = network.partition();
-  const written = write(there, "x".repeat(150)).then(() => there.closeWrite());
-  await assertRejects(() => Tasklet.wait(written, { timeout: 60_000 }), TimeoutError);
-  partition[Symbol.dispose]();
-  assertEquals((await readOn(here))[0].length, 150);
-  await written;
-});
-
-Deno.test(
-  "MemoryNetwork.partition() ends with the last of those that overlap; harmless twice",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork();
-    await using reception = new Reception(ANYWHERE);
-    const [here, there] = await reception.pair();
-    const [one, two, three] = [
-      network.partition(),
-      network.partition(),
-      network.connectionOf(here).partition(),
-    ];
-    await write(there, "hello");
-    const log: unknown[] = [];
-    void readSome(here).then((text) => log.push(text));
-    for (const partition of [three, one, one, two, two]) {
-      log.push("wait");
-      await Tasklet.sleep(1000);
-      partition[Symbol.dispose]();
-    }
-    assertEquals(log, ["wait", "wait", "wait", "wait", "wait", "hello"]);
-  },
-);
-
-Deno.test("MemoryConnection.partition() cuts one connection alone", TIME, async () => {
-  await using _ = virtualTime({ patience: 0 });
-  using network = memoryNetwork();
-  await using server = Server.serve(ANYWHERE, echo);
-  const sockets = [await Socket.connect(server.address), await Socket.connect(server.address)];
-  const [cut, open] = sockets.map((socket) => new BufferedStream(socket));
-  const log: unknown[] = [];
-  {
-    using _ = network.connectionOf(sockets[0]!).partition();
-    const asking = ask(cut!, "cut").then((line) => log.push(line));
-    log.push(await ask(open!, "open"));
-    await Tasklet.sleep(1000);
-    log.push("mended");
-    void asking;
-  }
-  await Tasklet.sleep(1);
-  assertEquals(log, ["open", "mended", "cut"]);
-});
-
-Deno.test(
-  "memoryNetwork(), Order: bytes arrive whole, once and in order, whatever the conditions and their changes",
-  TIME,
-  async () => {
-    const ms = fc.integer({ min: 0, max: 50 });
-    const conditions = fc.record({
-      latency: ms,
-      bandwidth: fc.constantFrom(100, 5000, Infinity),
-      chunk: fc.integer({ min: 1 }),
-    });
-    const change = fc.record({ after: ms, ...{ conditions, cutFor: ms } });
-    const options = fc.record({
-      window: fc.integer({ min: 1, max: 500 }),
-      seed: fc.option(fc.nat(), { nil: undefined }),
-    });
-    const sizes = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 20 });
-    await fc.assert(
-      fc.asyncProperty(options, fc.array(change), sizes, sizes, async (options, changes, up, down) => {
-        await using _ = virtualTime({ patience: 0 });
-        using network = memoryNetwork(options);
-        await using reception = new Reception(ANYWHERE);
-        const [here, there] = await reception.pair();
-        const ended = Promise.all([talk(there, up), talk(here, down)]);
-        for (const { after, conditions, cutFor } of changes) {
-          await Tasklet.sleep(after);
-          Object.assign(network, conditions);
-          using _ = network.partition();
-          await Tasklet.sleep(cutFor);
-        }
-        const expected = [down, up].map((sizes) => sizes.reduce((sum, size) => sum + size, 0));
-        assertEquals(await ended, expected.map((length) => Array.from({ length }, (_, i) => i % 251)));
-        assertEquals([network.connections.length, there.close(), here.close(), network.connections.length], [
-          1,
-          undefined,
-          undefined,
-          0,
-        ]);
-      }),
-      { numRuns: 60 },
-    );
-  },
-);
-
-/** Sends the numbers of the bytes, in pieces of `sizes`, and reads to the end. */
-async function talk(socket: Socket, sizes: readonly number[]): Promise<number[]> {
-  const sending = (async () => {
-    let n = 0;
-    for (const length of sizes) await socket.write(Uint8Array.from({ length }, () => n++ % 251));
-    await socket.closeWrite();
-  })();
-  const received: number[] = [];
-  const buffer = new Uint8Array(100);
-  for (let n; (n = await socket.read(buffer)) !== null;) received.push(...buffer.subarray(0, n));
-  await sending;
-  return received;
-}
-
-/* ----------------------------------------------------- reset() ----------------------------------------------- */
-
-Deno.test(
-  "MemoryConnection.reset() lets both ends read what has arrived, and then tells them once",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ latency: 10 });
-    await using reception = new Reception(ANYWHERE);
-    const [here, there] = await reception.pair();
-    await write(there, "arrived");
-    await Tasklet.sleep(20);
-    await write(there, "lost");
-    network.connectionOf(there).reset();
-    const log: unknown[] = [await readOn(here), await readOn(here), await readOn(there), network.connections];
-    for (const socket of [here, there]) {
-      log.push(await write(socket, "x").catch((error) => error.name), await socket.closeWrite());
-    }
-    assertEquals(log, [
-      ["arrived", "ConnectionReset"],
-      ["", null],
-      ["", "ConnectionReset"],
-      [],
-      "BrokenPipe",
-      undefined,
-      "BrokenPipe",
-      undefined,
-    ]);
-  },
-);
-
-Deno.test(
-  "MemoryConnection.resetAfter() lets exactly so many bytes arrive, both ways together",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork();
-    await using reception = new Reception(ANYWHERE);
-    const log: unknown[] = [];
-    for (const bytes of [1, 5, 6, 10, 11]) {
-      const [here, there] = await reception.pair();
-      network.connectionOf(here).resetAfter(bytes);
-      await write(there, "hello");
-      await Tasklet.sleep(1);
-      await write(here, "world").catch(() => {});
-      await Tasklet.sleep(1);
-      const isThere = network.connections.length === 1;
-      there.close();
-      here.close();
-      log.push([bytes, isThere]);
-    }
-    for (const bytes of [1, 3, 5, 7]) {
-      const [here, there] = await reception.pair();
-      network.connectionOf(here).resetAfter(bytes);
-      const reading = readOn(there);
-      await write(there, "hello");
-      await Tasklet.sleep(1);
-      await write(here, "world").catch(() => {});
-      log.push([...await readOn(here), ...await reading]);
-    }
-    const reset = "ConnectionReset";
-    assertEquals(log, [
-      [1, false],
-      [5, false],
-      [6, false],
-      [10, false],
-      [11, true],
-      ["h", null, "", reset],
-      ["hel", null, "", reset],
-      ["hello", null, "", reset],
-      ["hello", reset, "wo", reset],
-    ]);
-    const [here] = await reception.pair();
-    for (const bytes of [0, -1, 1.5, NaN]) {
-      assertThrows(() => network.connectionOf(here).resetAfter(bytes), RangeError, `"bytes"`);
-    }
-  },
-);
-
-Deno.test(
-  "MemoryNetwork.onConnection is called in nobody's name with each connection, before a byte has passed",
-  TIME,
-  async () => {
-    await using _ = virtualTime({ patience: 0 });
-    using network = memoryNetwork({ latency: 10 });
-    const made: MemoryConnection[] = [];
-    const names: unknown[] = [];
-    network.onConnection = (connection) => {
-      names.push(Tasklet.current());
-      made.push(connection);
-      if (made.length === 1) connection.reset();
-      else if (made.length === 2) connection.resetAfter(3);
-    };
-    await using reception = new Reception(ANYWHERE);
-    const { address } = reception.server;
-    const task = Tasklet.new(async () => {
-      await assertRejects(() => Socket.connect(address), Deno.errors.ConnectionReset);
-      const [here, there] = await reception.pair();
-      await write(there, "hello");
-      assertEquals(await readOn(here), ["hel", "ConnectionReset"]);
-      const [_here, last] = await reception.pair();
-      assertEquals([made[2]!.client, made[2]!.server], [last.localAddress, address]);
-    })();
-    await task.join();
-    assertEquals([made.length, names], [3, [undefined, undefined, undefined]]);
-  },
-);
-
-Deno.test(
-  "MemoryNetwork.connectionOf() finds the connection of either end, or tells that it cannot",
-  TIME,
-  async () => {
-    using network = memoryNetwork();
-    await using reception = new Reception(ANYWHERE);
-    const pairs = [await reception.pair(), await reception.pair()];
-    for (const [i, pair] of pairs.entries()) {
-      for (const socket of pair) assert(network.connectionOf(socket) === network.connections[i]);
-    }
-    const [here, there] = pairs[0]!;
-    here.close();
-    there.close();
-    const error = assertThrows(() => network.connectionOf(there), Error);
-    assert(
-      /^Cannot find connection: 0 are open between 127.0.0.1:\d+ and 127.0.0.1:\d+$/.test(error.message),
-    );
-    await using paths = new Reception({ path: "/run/chat" });
-    const [one] = await paths.pair();
-    assertEquals(network.connectionOf(one).server, { path: "/run/chat" });
-    await paths.pair();
-    assertThrows(() => network.connectionOf(one), Error, "2 are open");
   },
 );
 

@@ -9,6 +9,7 @@ import { setImmediate } from "node:timers";
 import { type Address, type Handler, type ServeOptions, Server, type ServerAddress, Socket } from "../net.ts";
 import { Tasklet } from "../tasklet.ts";
 import { memoryNetwork, type MemoryNetworkOptions, virtualTime } from "../testing.ts";
+import { type Client, client } from "./client.ts";
 
 const encoder = new TextEncoder();
 
@@ -35,7 +36,7 @@ export interface Breakable extends Disposable {
 }
 
 /** The networks by name. */
-export const NETWORKS: Readonly<Record<string, () => Promise<TestNetwork>>> = {
+const NETWORKS: Readonly<Record<string, () => Promise<TestNetwork>>> = {
   tcp: () => Promise.resolve(new Tcp()),
   unix: async () => new Unix(await Deno.makeTempDir()),
   memory: () => Promise.resolve(new InMemory({})),
@@ -137,6 +138,16 @@ class InMemory implements TestNetwork {
   }
 }
 
+/** Tests a promise on every network. */
+export function onEach(promise: string, test: (network: TestNetwork) => Promise<void>): void {
+  for (const [name, open] of Object.entries(NETWORKS)) {
+    Deno.test(`${promise} (${name})`, { timeout: 30_000 }, async () => {
+      await using network = await open();
+      await test(network);
+    });
+  }
+}
+
 /** A server whose sockets the test holds in its hands. */
 export class Reception implements AsyncDisposable {
   /** The server. */
@@ -165,6 +176,12 @@ export class Reception implements AsyncDisposable {
   /** A connection: the end of the server, and that of who has connected. */
   async pair(): Promise<[here: Socket, there: Socket]> {
     const there = await Socket.connect(this.server.address);
+    return [await this.next(), there];
+  }
+
+  /** The same, where a plain client has connected. */
+  async client(): Promise<[here: Socket, there: Client]> {
+    const there = await client((this.server.address as { port: number }).port);
     return [await this.next(), there];
   }
 

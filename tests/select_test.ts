@@ -1,13 +1,12 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { setImmediate } from "node:timers";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { after, Channel, ChannelClosedError, messages, select, type Source, type Taker } from "../channel.ts";
 import { CallError, Message } from "../message.ts";
 import { useChance } from "../select.ts";
 import { JoinError, Tasklet, TaskletExit, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, timerCount } from "../timer.ts";
+import { collectGarbage } from "./garbage.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
 class MSG_A2 extends MSG_A {}
@@ -592,10 +591,3 @@ Deno.test("A source of one's own may give, fail, throw or kill even while it is 
     kill: ["TaskletExit: it was killed", "subscribe a", "subscribe b", "undo a", "undo b"],
   });
 });
-
-// ------------------------------------------------------------------------------------------------
-
-function collectGarbage(): void {
-  v8.setFlagsFromString("--expose-gc");
-  (vm.runInNewContext("gc") as () => void)();
-}

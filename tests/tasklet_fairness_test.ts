@@ -1,12 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { setImmediate } from "node:timers";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { CallError, Message } from "../message.ts";
 import { BufferedStream } from "../stream.ts";
 import { type AnyTasklet, JoinError, Tasklet, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout } from "../timer.ts";
+import { collectGarbage } from "./garbage.ts";
 
 class MSG_BALL extends Message("MSG_BALL")<[from: Tasklet]> {}
 class MSG_N extends Message("MSG_N")<[n: number]> {}
@@ -446,14 +445,10 @@ Deno.test({
 });
 
 function heapUsed(): number {
-  collect();
-  collect();
+  collectGarbage();
+  collectGarbage();
   return Deno.memoryUsage().heapUsed;
 }
-
-// There is no switch for `gc` in a test's file, but the flag can be set while the program runs.
-v8.setFlagsFromString("--expose-gc");
-const collect = vm.runInNewContext("gc") as () => void;
 
 function mega(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
