@@ -4,6 +4,7 @@ import type { Client } from "./client.ts";
 import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 import { assertOneLine, CHATTER, outcome, run, type Running, type ServerProgram } from "./servers.ts";
+import { makeFolder } from "./folder.ts";
 
 const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
 const GREETING = "type 'quit' to exit..";
@@ -28,6 +29,22 @@ async function server(
   flags: readonly string[] = [],
 ): Promise<Running> {
   return await run(program, ["--cluster", nats.url, "--room", room, "--quiet", ...flags], narrow(nats));
+}
+
+/** Tests servers in one room, at most three, that were started together. */
+function test(
+  name: string,
+  programs: readonly ServerProgram[],
+  body: (nats: NatsServer, one: Running, two: Running, three: Running) => Promise<void>,
+): void {
+  Deno.test(name, OPTIONS, async () => {
+    await using nats = await NatsServer.start();
+    await using servers = new AsyncDisposableStack();
+    const running = await Promise.all(
+      programs.map(async (program) => servers.use(await server(program, nats))),
+    );
+    await body(nats, ...running as [Running, Running, Running]);
+  });
 }
 
 /** A client of a chat that has read the greeting. */
@@ -78,26 +95,22 @@ async function who(client: Client): Promise<string> {
 
 /* --------------------------------------------------- chat ------------------------------------------------- */
 
-Deno.test(
-  "chat --cluster: what is said at one server is heard at all, in order, and not by who said it",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHAT, nats);
-    await using two = await server(CHAT, nats);
-    using jane = await visit(one);
-    using zak = await visit(two);
-    using eve = await visit(two);
-    const lines = Array.from({ length: 2000 }, (_, i) => `line ${i}`);
-    await jane.send(lines.map((line) => line + "\n").join(""));
-    assertEquals(await zak.lines(2000), lines);
-    assertEquals(await eve.lines(2000), lines);
-    await zak.send("hi jane\n\x1b[2Jboo\n");
-    assertEquals([await jane.lines(2), await eve.lines(2)], [["hi jane", "[2Jboo"], ["hi jane", "[2Jboo"]]);
-    await jane.send("bye\nquit\n");
-    assertEquals([await zak.line(), await eve.line(), await jane.rest()], ["bye", "bye", ""]);
-  },
-);
+test("chat --cluster: what is said at one server is heard at all, in order, and not by who said it", [
+  CHAT,
+  CHAT,
+], async (_, one, two) => {
+  using jane = await visit(one);
+  using zak = await visit(two);
+  using eve = await visit(two);
+  const lines = Array.from({ length: 2000 }, (_, i) => `line ${i}`);
+  await jane.send(lines.map((line) => line + "\n").join(""));
+  assertEquals(await zak.lines(2000), lines);
+  assertEquals(await eve.lines(2000), lines);
+  await zak.send("hi jane\n\x1b[2Jboo\n");
+  assertEquals([await jane.lines(2), await eve.lines(2)], [["hi jane", "[2Jboo"], ["hi jane", "[2Jboo"]]);
+  await jane.send("bye\nquit\n");
+  assertEquals([await zak.line(), await eve.line(), await jane.rest()], ["bye", "bye", ""]);
+});
 
 Deno.test("chat --room: rooms do not hear each other, nor do chat and chatter", OPTIONS, async () => {
   await using nats = await NatsServer.start();
@@ -142,13 +155,10 @@ Deno.test("chat --reuse-port: four processes share a port, and a room", OPTIONS,
   for (const each of running) await each[Symbol.asyncDispose]();
 });
 
-Deno.test(
+test(
   "chat --cluster: without NATS a server goes on for its own, says so in one line each way, and comes back",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHAT, nats);
-    await using two = await server(CHAT, nats);
+  [CHAT, CHAT],
+  async (nats, one, two) => {
     using jane = await visit(one);
     using zak = await visit(one);
     using eve = await visit(two);
@@ -172,14 +182,10 @@ Deno.test(
   },
 );
 
-Deno.test(
+test(
   "chat --cluster: a server that is killed or frozen holds up nobody on the others",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHAT, nats);
-    await using two = await server(CHAT, nats);
-    await using three = await server(CHAT, nats);
+  [CHAT, CHAT, CHAT],
+  async (_, one, two, three) => {
     using jane = await visit(one);
     using zak = await visit(three);
     two.program.signal("SIGSTOP");
@@ -191,96 +197,82 @@ Deno.test(
   },
 );
 
-Deno.test(
-  "chat --cluster ends at SIGTERM with its farewell, be it that NATS does not answer any more",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHAT, nats);
-    await using two = await server(CHAT, nats);
-    using jane = await visit(one);
-    assertEquals((await one.stop()).code, 143);
-    assertEquals(await jane.rest(), "server is shutting down\n");
-    using zak = await visit(two);
-    await nats.freeze();
-    const start = performance.now();
-    const { code, stderr } = await two.stop("SIGINT");
-    assertEquals([code, await zak.rest()], [130, "server is shutting down\n"], stderr);
-    assert(performance.now() - start < 5000, "and not when it is found out that NATS is silent");
-  },
-);
+test("chat --cluster ends at SIGTERM with its farewell, be it that NATS does not answer any more", [
+  CHAT,
+  CHAT,
+], async (nats, one, two) => {
+  using jane = await visit(one);
+  assertEquals((await one.stop()).code, 143);
+  assertEquals(await jane.rest(), "server is shutting down\n");
+  using zak = await visit(two);
+  await nats.freeze();
+  const start = performance.now();
+  const { code, stderr } = await two.stop("SIGINT");
+  assertEquals([code, await zak.rest()], [130, "server is shutting down\n"], stderr);
+  assert(performance.now() - start < 5000, "and not when it is found out that NATS is silent");
+});
 
 /* -------------------------------------------------- chatter ----------------------------------------------- */
 
-Deno.test(
-  "chatter --cluster: a handle is unique in the cluster, and free again when its owner has gone",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHATTER, nats);
-    await using two = await server(CHATTER, nats);
-    using jane = await login(one, "Jane");
-    using late = await two.client();
-    await late.send("Jane\nＪａｎｅ\n");
-    const taken = ["That handle is already taken.", "What is your handle?"];
-    assertEquals(await late.lines(5), ["What is your handle?", ...taken, ...taken]);
-    await jane.send("/quit\n");
-    assertEquals(await jane.rest(), "");
-    let answer: string | null;
-    do {
-      await late.send("Jane\n"); // until the other server has given it back
-      answer = await late.line();
-      if (answer === taken[0]) await late.line();
-    } while (answer === taken[0]);
-    assertEquals(answer, "Jane has joined the chat.");
-  },
-);
-
-Deno.test("chatter --cluster: of two who want a handle at the same time, one gets it", OPTIONS, async () => {
-  await using nats = await NatsServer.start();
-  await using one = await server(CHATTER, nats);
-  await using two = await server(CHATTER, nats);
-  for (let round = 0; round < 10; round++) {
-    using a = await one.client();
-    using b = await two.client();
-    await Promise.all([a.send(`H${round}\n`), b.send(`H${round}\n`)]);
-    const answers = await Promise.all([a, b].map(async (client) => (await client.lines(2))[1]));
-    assertEquals(answers.toSorted(), [`H${round} has joined the chat.`, "That handle is already taken."]);
-  }
+test("chatter --cluster: a handle is unique in the cluster, and free again when its owner has gone", [
+  CHATTER,
+  CHATTER,
+], async (_, one, two) => {
+  using jane = await login(one, "Jane");
+  using late = await two.client();
+  await late.send("Jane\nＪａｎｅ\n");
+  const taken = ["That handle is already taken.", "What is your handle?"];
+  assertEquals(await late.lines(5), ["What is your handle?", ...taken, ...taken]);
+  await jane.send("/quit\n");
+  assertEquals(await jane.rest(), "");
+  let answer: string | null;
+  do {
+    await late.send("Jane\n"); // until the other server has given it back
+    answer = await late.line();
+    if (answer === taken[0]) await late.line();
+  } while (answer === taken[0]);
+  assertEquals(answer, "Jane has joined the chat.");
 });
 
-Deno.test(
-  "chatter --cluster: all members hear who comes, what is said and who goes, and /who lists them all",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHATTER, nats);
-    await using two = await server(CHATTER, nats);
-    using jane = await login(one, "Jane");
-    using zak = await login(two, "Zak");
-    assertEquals(await jane.line(), "Zak has joined the chat.");
-    await jane.send("hi zak\n/who\n");
-    assertEquals(await jane.lines(2), ["Jane says: hi zak", "Jane, Zak"]);
-    await zak.send("hi jane\n/who\n");
-    assertEquals((await zak.lines(3)).toSorted(), ["Jane says: hi zak", "Zak says: hi jane", "Zak, Jane"]);
-    assertEquals(await jane.line(), "Zak says: hi jane");
-    await using three = await server(CHATTER, nats);
-    using eve = await login(three, "Eve"); // who has come later knows who is there
-    await upTo(jane, "Eve has joined the chat.");
-    while ((await who(eve)).split(", ").toSorted().join() !== "Eve,Jane,Zak");
-    zak.close();
-    await upTo(jane, "Zak has left the chat.");
-    await upTo(eve, "Zak has left the chat.");
+test(
+  "chatter --cluster: of two who want a handle at the same time, one gets it",
+  [CHATTER, CHATTER],
+  async (_, one, two) => {
+    for (let round = 0; round < 10; round++) {
+      using a = await one.client();
+      using b = await two.client();
+      await Promise.all([a.send(`H${round}\n`), b.send(`H${round}\n`)]);
+      const answers = await Promise.all([a, b].map(async (client) => (await client.lines(2))[1]));
+      assertEquals(answers.toSorted(), [`H${round} has joined the chat.`, "That handle is already taken."]);
+    }
   },
 );
 
-Deno.test(
+test("chatter --cluster: all members hear who comes, what is said and who goes, and /who lists them all", [
+  CHATTER,
+  CHATTER,
+], async (nats, one, two) => {
+  using jane = await login(one, "Jane");
+  using zak = await login(two, "Zak");
+  assertEquals(await jane.line(), "Zak has joined the chat.");
+  await jane.send("hi zak\n/who\n");
+  assertEquals(await jane.lines(2), ["Jane says: hi zak", "Jane, Zak"]);
+  await zak.send("hi jane\n/who\n");
+  assertEquals((await zak.lines(3)).toSorted(), ["Jane says: hi zak", "Zak says: hi jane", "Zak, Jane"]);
+  assertEquals(await jane.line(), "Zak says: hi jane");
+  await using three = await server(CHATTER, nats);
+  using eve = await login(three, "Eve"); // who has come later knows who is there
+  await upTo(jane, "Eve has joined the chat.");
+  while ((await who(eve)).split(", ").toSorted().join() !== "Eve,Jane,Zak");
+  zak.close();
+  await upTo(jane, "Zak has left the chat.");
+  await upTo(eve, "Zak has left the chat.");
+});
+
+test(
   "chatter --cluster: the members of a server that is killed have left, once each, and their handles are free",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHATTER, nats);
-    await using two = await server(CHATTER, nats);
+  [CHATTER, CHATTER],
+  async (_, one, two) => {
     using jane = await login(one, "Jane");
     using _zak = await login(two, "Zak");
     using _eve = await login(two, "Eve");
@@ -294,30 +286,23 @@ Deno.test(
   },
 );
 
-Deno.test(
-  "chatter --cluster: at the end of a server its members have left, for those on other servers, too",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHATTER, nats);
-    await using two = await server(CHATTER, nats);
-    using jane = await login(one, "Jane");
-    using zak = await login(two, "Zak");
-    await upTo(jane, "Zak has joined the chat.");
-    const { code, stderr } = await two.stop();
-    assertEquals([code, stderr], [143, ""]);
-    assertStringIncludes(await zak.rest(), "server is shutting down\n");
-    assertEquals(await jane.line(), "Zak has left the chat.");
-  },
-);
+test("chatter --cluster: at the end of a server its members have left, for those on other servers, too", [
+  CHATTER,
+  CHATTER,
+], async (_, one, two) => {
+  using jane = await login(one, "Jane");
+  using zak = await login(two, "Zak");
+  await upTo(jane, "Zak has joined the chat.");
+  const { code, stderr } = await two.stop();
+  assertEquals([code, stderr], [143, ""]);
+  assertStringIncludes(await zak.rest(), "server is shutting down\n");
+  assertEquals(await jane.line(), "Zak has left the chat.");
+});
 
-Deno.test(
+test(
   "chatter --cluster: without NATS members come and go as on one server, and the rest is settled when it is back",
-  OPTIONS,
-  async () => {
-    await using nats = await NatsServer.start();
-    await using one = await server(CHATTER, nats);
-    await using two = await server(CHATTER, nats);
+  [CHATTER, CHATTER],
+  async (nats, one, two) => {
     using jane = await login(one, "Jane");
     using zak = await login(two, "Zak");
     await upTo(jane, "Zak has joined the chat.");
@@ -379,29 +364,29 @@ Deno.test(
   "chat --credentials logs in with a token, user and password, or creds, and names a file it cannot read",
   OPTIONS,
   async () => {
-    const folder = await Deno.makeTempDir();
     const { config, creds } = credentials();
-    await Deno.writeTextFile(`${folder}/nats.conf`, config);
-    await Deno.writeTextFile(`${folder}/creds`, creds);
-    await Deno.writeTextFile(`${folder}/user`, "jane:pass:word\n");
-    await Deno.writeTextFile(`${folder}/token`, "t0ken\n");
+    await using folder = await makeFolder({
+      "nats.conf": config,
+      creds,
+      user: "jane:pass:word\n",
+      token: "t0ken\n",
+    });
     const servers: [file: string, args: string[]][] = [
-      ["creds", ["-c", `${folder}/nats.conf`]],
+      ["creds", ["-c", `${folder.path}/nats.conf`]],
       ["user", ["--user", "jane", "--pass", "pass:word"]],
       ["token", ["--auth", "t0ken"]],
     ];
     for (const [file, args] of servers) {
       await using nats = await NatsServer.start({ args });
-      const flags = ["--cluster", nats.url, "--credentials", `${folder}/${file}`];
-      await using running = await run(CHAT, flags, [...narrow(nats), `--allow-read=${folder}/${file}`]);
+      const flags = ["--cluster", nats.url, "--credentials", `${folder.path}/${file}`];
+      await using running = await run(CHAT, flags, [...narrow(nats), `--allow-read=${folder.path}/${file}`]);
       assertEquals((await running.stop()).code, 143);
       const { code, stderr } = await outcome("chat", ["--port", "0", ...flags], narrow(nats));
       assertEquals(code, 1);
-      assertOneLine(stderr, `${folder}/${file}`);
+      assertOneLine(stderr, `${folder.path}/${file}`);
       assertStringIncludes(stderr, "--allow-read");
       assertMatch(stderr, /^chat: Cannot read /);
     }
-    await Deno.remove(folder, { recursive: true });
   },
 );
 

@@ -4,6 +4,7 @@ import { Program, start } from "./program.ts";
 import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
 import { outcome } from "./servers.ts";
+import { makeFolder } from "./folder.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/cluster.md", import.meta.url));
 const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
@@ -121,13 +122,11 @@ Deno.test("docs/cluster.md: systemd takes the unit", {
   timeout: 60_000,
   ...requires("systemd-analyze"),
 }, async () => {
-  const folder = await Deno.makeTempDir();
   const unit = blocks("ini")[0]!.replace("/usr/local/bin/deno", Deno.execPath());
-  await Deno.writeTextFile(`${folder}/chat@.service`, unit);
+  await using folder = await makeFolder({ "chat@.service": unit });
   const { stdout, stderr } = await new Deno.Command("systemd-analyze", {
-    args: ["verify", "--man=no", "--recursive-errors=no", `${folder}/chat@.service`],
+    args: ["verify", "--man=no", "--recursive-errors=no", `${folder.path}/chat@.service`],
   }).output();
   const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   assertEquals(said.split("\n").filter((line) => line.includes("chat@")), []);
-  await Deno.remove(folder, { recursive: true });
 });

@@ -7,6 +7,7 @@ import { answerer, MESSAGES, MSG_ASK, MSG_LINE, say, TIMES } from "./cluster_nod
 import { Program } from "./program.ts";
 import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
+import { makeFolder } from "./folder.ts";
 
 const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
 
@@ -51,6 +52,23 @@ class Child implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.program[Symbol.asyncDispose]();
   }
+}
+
+/** Tests a node of this process with programs of these names, two at most, that were started together. */
+function test(
+  name: string,
+  names: string,
+  body: (server: NatsServer, here: Node, one: Child, two: Child) => Promise<void>,
+): void {
+  Deno.test(name, OPTIONS, async () => {
+    await using server = await NatsServer.start();
+    await using all = new AsyncDisposableStack();
+    const programs = await Promise.all(
+      names.split(" ").map(async (name) => all.use(await Child.start(server.url, name))),
+    );
+    await using here = await node(server.url);
+    await body(server, here, ...programs as [Child, Child]);
+  });
 }
 
 /** Waits for an event of a node; what comes behind it can still be waited for. */
@@ -111,11 +129,7 @@ Deno.test("Cluster.connect() rejects when its time is up, if the server says not
   connection.close();
 });
 
-Deno.test("Cluster of programs: names, calls and groups work as within one", OPTIONS, async () => {
-  await using server = await NatsServer.start();
-  await using a = await Child.start(server.url, "a");
-  await using b = await Child.start(server.url, "b");
-  await using here = await node(server.url);
+test("Cluster of programs: names, calls and groups work as within one", "a b", async (server, here, a, b) => {
   const mine = answerer(here.node);
   here.group("room").join(mine);
   await here.register("c", mine);
@@ -128,17 +142,18 @@ Deno.test("Cluster of programs: names, calls and groups work as within one", OPT
   say(other.group("room"), "other", 500);
   await Promise.all([here.flush(), other.flush()]);
   for (const name of ["a", "b", "c"]) {
-    assertEquals(await heard(name === "c" ? here : other, name), { here: upTo(500), other: upTo(500) }, name);
+    assertEquals(
+      await heard(name === "c" ? here : other, name),
+      { here: upTo(500), other: upTo(500) },
+      name,
+    );
   }
 });
 
-Deno.test(
+test(
   "Cluster of programs: one that is killed frees its name, fails its callers, and is told to monitors",
-  OPTIONS,
-  async () => {
-    await using server = await NatsServer.start();
-    await using a = await Child.start(server.url, "a");
-    await using here = await node(server.url);
+  "a",
+  async (_, here, a) => {
     const remote = (await here.lookup("a"))!;
     const call = reason(MSG_ASK.call(remote)("never"));
     const events = here.events();
@@ -156,14 +171,10 @@ Deno.test(
   },
 );
 
-Deno.test(
+test(
   "Cluster of programs: one that stands still holds nobody up, and has what it missed when it goes on",
-  OPTIONS,
-  async () => {
-    await using server = await NatsServer.start();
-    await using slow = await Child.start(server.url, "slow");
-    await using fast = await Child.start(server.url, "fast");
-    await using here = await node(server.url);
+  "slow fast",
+  async (_, here, slow, fast) => {
     slow.program.signal("SIGSTOP");
     say(here.group("room"), "here", 5000);
     await here.flush();
@@ -175,13 +186,10 @@ Deno.test(
   },
 );
 
-Deno.test(
+test(
   "Cluster of programs: one that stands still for too long is gone, its callers fail, and it comes back",
-  OPTIONS,
-  async () => {
-    await using server = await NatsServer.start();
-    await using a = await Child.start(server.url, "a");
-    await using here = await node(server.url);
+  "a",
+  async (server, here, a) => {
     const remote = (await here.lookup("a"))!;
     const [down, up] = [here.events(), here.events()];
     a.program.signal("SIGSTOP");
@@ -198,14 +206,10 @@ Deno.test(
   },
 );
 
-Deno.test(
+test(
   "Cluster of programs: when NATS is killed all go on alone, calls fail at once, and all is well when it is back",
-  OPTIONS,
-  async () => {
-    await using server = await NatsServer.start();
-    await using a = await Child.start(server.url, "a");
-    await using b = await Child.start(server.url, "b");
-    await using here = await node(server.url);
+  "a b",
+  async (server, here, a, b) => {
     const mine = answerer("mine");
     here.group("room").join(mine);
     await here.register("mine", mine);
@@ -302,9 +306,8 @@ Deno.test(
   "Cluster: hostile payloads on real subjects are answered, counted and dropped",
   OPTIONS,
   async () => {
-    const folder = await Deno.makeTempDir();
-    await Deno.writeTextFile(`${folder}/nats.conf`, "max_payload: 16MB\n");
-    await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+    await using folder = await makeFolder({ "nats.conf": "max_payload: 16MB\n" });
+    await using server = await NatsServer.start({ args: ["-c", `${folder.path}/nats.conf`] });
     await using cluster = await node(server.url);
     const task = answerer("fine");
     await cluster.register("x", task);
@@ -336,7 +339,6 @@ Deno.test(
     assertEquals(asked.json(), ["value", "fine"]); // who knows the form may use it
     assertEquals([await MSG_ASK.call((await cluster.lookup("x"))!)("lines"), task.alive], [[], true]);
     await stranger.close();
-    await Deno.remove(folder, { recursive: true });
   },
 );
 
@@ -352,9 +354,8 @@ Deno.test("Cluster: a name that was registered can be reached at once, from any 
 });
 
 Deno.test("Cluster: a message is refused that is too big for NATS, by whatever server", OPTIONS, async () => {
-  const folder = await Deno.makeTempDir();
-  await Deno.writeTextFile(`${folder}/nats.conf`, "max_payload: 4096\n");
-  await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+  await using folder = await makeFolder({ "nats.conf": "max_payload: 4096\n" });
+  await using server = await NatsServer.start({ args: ["-c", `${folder.path}/nats.conf`] });
   await using a = await node(server.url);
   await using b = await node(server.url);
   await b.register("x", answerer("b"));
@@ -363,15 +364,13 @@ Deno.test("Cluster: a message is refused that is too big for NATS, by whatever s
   const error = await assertRejects(() => MSG_ASK.call(remote)("x".repeat(4096) as "id"), CallError);
   assertEquals(error.message, "Cannot call MSG_ASK: 4127 bytes are more than the 4096 allowed");
   assertEquals(await MSG_ASK.call(remote)("id"), "b"); // and the connection lives on
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("Cluster: what NATS does not permit is told as an event", OPTIONS, async () => {
-  const folder = await Deno.makeTempDir();
   const users = `authorization { users: [{ user: u, password: p, permissions: {
     publish: ["concurrence.>"], subscribe: { allow: ["concurrence.>"], deny: ["concurrence.name.forbidden"] } } }] }`;
-  await Deno.writeTextFile(`${folder}/nats.conf`, users);
-  await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+  await using folder = await makeFolder({ "nats.conf": users });
+  await using server = await NatsServer.start({ args: ["-c", `${folder.path}/nats.conf`] });
   await using cluster = await Cluster.connect({
     servers: server.url,
     user: "u",
@@ -384,5 +383,4 @@ Deno.test("Cluster: what NATS does not permit is told as an event", OPTIONS, asy
   const told = event(events, "error");
   await cluster.register("forbidden", answerer("x"));
   await told;
-  await Deno.remove(folder, { recursive: true });
 });

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { makeFolder } from "./folder.ts";
 import plugin from "../lint.ts";
 
 const IMPORTS =
@@ -392,25 +393,19 @@ Deno.test("no-floating-wait fixes by await where that may stand, but not before 
 // As a plugin of `deno lint`
 
 Deno.test("deno lint --fix with the plugin leaves nothing to fix, and what it wrote compiles", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    await Deno.writeTextFile(`${folder}/main.ts`, BEFORE);
-    const config = { lint: { plugins: [import.meta.resolve("../lint.ts")], rules: { tags: [] } } };
-    await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(config));
-    const found = await deno(folder, "lint", "--compact");
-    const fix = await deno(folder, "lint", "--fix");
-    const check = await deno(folder, "check", "main.ts");
-    assertEquals([found.code, fix.code, check.code], [1, 0, 0], found.text + fix.text + check.text);
-    assertEquals([...found.text.matchAll(/concurrence\/([\w-]+)/g)].map(([, rule]) => rule).toSorted(), [
-      "message-name",
-      "no-floating-wait",
-      "rethrow-exit",
-      "rethrow-exit",
-    ]);
-    assertEquals(await Deno.readTextFile(`${folder}/main.ts`), AFTER);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const config = { lint: { plugins: [import.meta.resolve("../lint.ts")], rules: { tags: [] } } };
+  await using folder = await makeFolder({ "main.ts": BEFORE, "deno.json": JSON.stringify(config) });
+  const found = await deno(folder.path, "lint", "--compact");
+  const fix = await deno(folder.path, "lint", "--fix");
+  const check = await deno(folder.path, "check", "main.ts");
+  assertEquals([found.code, fix.code, check.code], [1, 0, 0], found.text + fix.text + check.text);
+  assertEquals([...found.text.matchAll(/concurrence\/([\w-]+)/g)].map(([, rule]) => rule).toSorted(), [
+    "message-name",
+    "no-floating-wait",
+    "rethrow-exit",
+    "rethrow-exit",
+  ]);
+  assertEquals(await Deno.readTextFile(`${folder.path}/main.ts`), AFTER);
 });
 
 const BEFORE = `import { Message } from "${import.meta.resolve("../message.ts")}";

@@ -6,6 +6,7 @@ import { certificate } from "./certificate.ts";
 import { credentials } from "./creds.ts";
 import { requires } from "./requires.ts";
 import { freePort, NatsServer } from "./nats_server.ts";
+import { makeFolder } from "./folder.ts";
 
 const TIME = { timeout: 30_000 };
 const NATS = { ...TIME, ...requires("nats-server") };
@@ -354,14 +355,12 @@ Deno.test("NATS: token, user and password log in, as options and in the address"
 
 Deno.test("NATS: creds log in, as text and as bytes", NATS, async () => {
   const { config, creds } = credentials();
-  const folder = await Deno.makeTempDir();
-  await Deno.writeTextFile(`${folder}/nats.conf`, config);
-  await using server = await NatsServer.start({ args: ["-c", `${folder}/nats.conf`] });
+  await using folder = await makeFolder({ "nats.conf": config });
+  await using server = await NatsServer.start({ args: ["-c", `${folder.path}/nats.conf`] });
   for (const each of [creds, bytes(creds)]) await (await nats(server, { creds: each })).close();
   const { creds: others } = credentials();
   const told = await refusal({ servers: server.url, creds: others });
   assert(!told.includes(others.split("\n")[1]!) && !told.includes(others.split("\n")[5]!), told);
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("NATS: TLS is used where the server has it, trusts whom it is told to, and shows a certificate", {
@@ -369,10 +368,8 @@ Deno.test("NATS: TLS is used where the server has it, trusts whom it is told to,
   ...requires("nats-server", "openssl"),
 }, async () => {
   const { cert, key } = await certificate();
-  const folder = await Deno.makeTempDir();
-  await Deno.writeTextFile(`${folder}/cert.pem`, cert);
-  await Deno.writeTextFile(`${folder}/key.pem`, key);
-  const args = ["--tls", "--tlscert", `${folder}/cert.pem`, "--tlskey", `${folder}/key.pem`];
+  await using folder = await makeFolder({ "cert.pem": cert, "key.pem": key });
+  const args = ["--tls", "--tlscert", `${folder.path}/cert.pem`, "--tlskey", `${folder.path}/key.pem`];
   await using server = await NatsServer.start({ args });
   for (const scheme of ["tls", "nats"]) {
     const servers = `${scheme}://localhost:${server.port}`;
@@ -381,20 +378,19 @@ Deno.test("NATS: TLS is used where the server has it, trusts whom it is told to,
     await bus.close();
     assertStringIncludes(await refusal({ servers }), "certificate");
   }
-  const strict = ["--tlsverify", "--tlscacert", `${folder}/cert.pem`, ...args.slice(1)];
+  const strict = ["--tlsverify", "--tlscacert", `${folder.path}/cert.pem`, ...args.slice(1)];
   await using verifying = await NatsServer.start({ args: strict });
   const servers = `localhost:${verifying.port}`;
   const files = {
-    caFile: `${folder}/cert.pem`,
-    certFile: `${folder}/cert.pem`,
-    keyFile: `${folder}/key.pem`,
+    caFile: `${folder.path}/cert.pem`,
+    certFile: `${folder.path}/cert.pem`,
+    keyFile: `${folder.path}/key.pem`,
   };
   await (await connectToNats({ servers, tls: files }, "test", 1000, ignored)).close();
   await (await connectToNats({ servers, tls: { ca: cert, cert, key } }, "test", 1000, ignored)).close();
   await refusal({ servers, tls: { ca: cert }, timeout: 100 });
   await using plain = await NatsServer.start();
   assertStringIncludes(await refusal({ servers: plain.url.replace("nats", "tls") }), "tls");
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("NATS: a server that refuses a certificate does not end the program", {
@@ -402,16 +398,13 @@ Deno.test("NATS: a server that refuses a certificate does not end the program", 
   ...requires("nats-server", "openssl"),
 }, async () => {
   const { cert, key } = await certificate();
-  const folder = await Deno.makeTempDir();
-  await Deno.writeTextFile(`${folder}/cert.pem`, cert);
-  await Deno.writeTextFile(`${folder}/key.pem`, key);
-  const files = ["--tlscert", `${folder}/cert.pem`, "--tlskey", `${folder}/key.pem`];
+  await using folder = await makeFolder({ "cert.pem": cert, "key.pem": key });
+  const files = ["--tlscert", `${folder.path}/cert.pem`, "--tlskey", `${folder.path}/key.pem`];
   await using server = await NatsServer.start({
-    args: ["--tlsverify", "--tlscacert", `${folder}/cert.pem`, ...files],
+    args: ["--tlsverify", "--tlscacert", `${folder.path}/cert.pem`, ...files],
   });
   const servers = `localhost:${server.port}`;
   for (let i = 0; i < 5; i++) await refusal({ servers, tls: { ca: cert }, timeout: 100 });
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("NATS: TLS can begin at once, for servers that say nothing before", {

@@ -11,6 +11,7 @@ import { requires } from "./requires.ts";
 import { certificate } from "./certificate.ts";
 import { catchReports } from "./reports.ts";
 import { echo } from "./sockets.ts";
+import { makeFolder } from "./folder.ts";
 
 const LOCAL = { hostname: "localhost", port: 0 };
 const TIME = { timeout: 20_000 };
@@ -18,43 +19,35 @@ const TIME = { timeout: 20_000 };
 /* -------------------------------------------- Server, kinds of address --------------------------------------- */
 
 Deno.test("Server.serve() listens on a unix socket, and Socket.connect() reaches it", TIME, async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    const path = `${folder}/socket`;
-    await using server = Server.serve({ path }, echo);
-    await using stream = new BufferedStream(await Socket.connect({ path }));
-    stream.writer.writeLine("hello");
-    await stream.writer.flush();
-    assertEquals([await stream.reader.readLine(), server.address, server.port], ["hello", { path }, 0]);
-    const error = assertThrows(() => Server.serve({ path }, echo), Deno.errors.AddrInUse);
-    assertEquals(error.message, `Cannot listen on ${path}: the address is in use`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using folder = await makeFolder();
+  const path = `${folder.path}/socket`;
+  await using server = Server.serve({ path }, echo);
+  await using stream = new BufferedStream(await Socket.connect({ path }));
+  stream.writer.writeLine("hello");
+  await stream.writer.flush();
+  assertEquals([await stream.reader.readLine(), server.address, server.port], ["hello", { path }, 0]);
+  const error = assertThrows(() => Server.serve({ path }, echo), Deno.errors.AddrInUse);
+  assertEquals(error.message, `Cannot listen on ${path}: the address is in use`);
 });
 
 Deno.test(
   "Socket addresses of a unix socket are paths at both ends, empty where there is none",
   TIME,
   async () => {
-    const folder = await Deno.makeTempDir();
-    try {
-      const path = `${folder}/socket`;
-      const { promise, resolve } = Promise.withResolvers<unknown[]>();
-      await using server = Server.serve(
-        { path },
-        (socket) => resolve([socket.remoteAddress, socket.localAddress]),
-      );
-      using socket = await Socket.connect({ path: (server.address as { path: string }).path });
-      const atServer = await promise;
-      assertEquals([atServer, socket.remoteAddress, socket.localAddress], [
-        [{ path: "" }, { path }],
-        { path },
-        { path: "" },
-      ]);
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
+    await using folder = await makeFolder();
+    const path = `${folder.path}/socket`;
+    const { promise, resolve } = Promise.withResolvers<unknown[]>();
+    await using server = Server.serve(
+      { path },
+      (socket) => resolve([socket.remoteAddress, socket.localAddress]),
+    );
+    using socket = await Socket.connect({ path: (server.address as { path: string }).path });
+    const atServer = await promise;
+    assertEquals([atServer, socket.remoteAddress, socket.localAddress], [
+      [{ path: "" }, { path }],
+      { path },
+      { path: "" },
+    ]);
   },
 );
 

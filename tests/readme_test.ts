@@ -2,6 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { client } from "./client.ts";
 import { Program } from "./program.ts";
 import { TRANSCRIPTS } from "./transcripts.ts";
+import { makeFolder } from "./folder.ts";
 
 const README = await Deno.readTextFile(new URL("../README.md", import.meta.url));
 
@@ -48,30 +49,24 @@ Deno.test({
   timeout: 60_000,
   fn: async () => {
     const [chat, test] = [...README.matchAll(/^```ts ignore\n([^]*?)^```$/gm)].map(([, program]) => program!);
-    const folder = await Deno.makeTempDir();
-    try {
-      await Deno.writeTextFile(`${folder}/wait_test.ts`, test!);
-      await Deno.writeTextFile(`${folder}/chat.ts`, chat!.replace("9010", "0"));
-      const config = new URL("../deno.json", import.meta.url).pathname;
-      const tested = await new Deno.Command(Deno.execPath(), {
-        args: ["test", "--quiet", "--config", config, `${folder}/wait_test.ts`],
-      }).output();
-      assertEquals(tested.success, true, new TextDecoder().decode(tested.stdout));
+    await using folder = await makeFolder({ "wait_test.ts": test!, "chat.ts": chat!.replace("9010", "0") });
+    const config = new URL("../deno.json", import.meta.url).pathname;
+    const tested = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "--quiet", "--config", config, `${folder.path}/wait_test.ts`],
+    }).output();
+    assertEquals(tested.success, true, new TextDecoder().decode(tested.stdout));
 
-      await using program = new Program(Deno.execPath(), [
-        ...["run", "--quiet", "--check", "--no-prompt", "--allow-net=localhost", "--config", config],
-        `${folder}/chat.ts`,
-      ]);
-      const port = await program.port();
-      using jane = await client(port);
-      using zak = await client(port);
-      await jane.send("one\nboom\ntwo\n");
-      assertEquals(await jane.lines(2), ["one", "two"]);
-      await zak.send("three\n");
-      assertEquals(await jane.line(), "three");
-      while (await zak.line() !== "three"); // it may have come before jane's lines
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
+    await using program = new Program(Deno.execPath(), [
+      ...["run", "--quiet", "--check", "--no-prompt", "--allow-net=localhost", "--config", config],
+      `${folder.path}/chat.ts`,
+    ]);
+    const port = await program.port();
+    using jane = await client(port);
+    using zak = await client(port);
+    await jane.send("one\nboom\ntwo\n");
+    assertEquals(await jane.lines(2), ["one", "two"]);
+    await zak.send("three\n");
+    assertEquals(await jane.line(), "three");
+    while (await zak.line() !== "three"); // it may have come before jane's lines
   },
 });

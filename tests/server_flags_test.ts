@@ -9,6 +9,7 @@ import { certificate } from "./certificate.ts";
 import { type Outcome, Program } from "./program.ts";
 import { requires } from "./requires.ts";
 import { TIME } from "./servers.ts";
+import { makeFolder } from "./folder.ts";
 
 const GREETING = "type 'quit' to exit..";
 
@@ -26,18 +27,12 @@ async function end(program: Program): Promise<Outcome> {
   return await program.end();
 }
 
-/** A folder for sockets, removed at the end. */
-async function folder(): Promise<{ path: string } & AsyncDisposable> {
-  const path = await Deno.makeTempDir();
-  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
-}
-
 async function lineFrom(stream: BufferedStream): Promise<string | null> {
   return await stream.reader.readLine();
 }
 
 Deno.test("--unix listens on a path, which is removed at the end", TIME, async () => {
-  await using temporary = await folder();
+  await using temporary = await makeFolder();
   const path = `${temporary.path}/chat`;
   const { program, first } = await start("chat", "--unix", path);
   await using _program = program;
@@ -55,7 +50,7 @@ Deno.test(
   "--unix takes over the path of a server that was killed, but not that of one that lives",
   TIME,
   async () => {
-    await using temporary = await folder();
+    await using temporary = await makeFolder();
     const path = `${temporary.path}/chat`;
     const { program: killed } = await start("chat", "--unix", path);
     killed.signal("SIGKILL");
@@ -73,7 +68,7 @@ Deno.test(
 );
 
 Deno.test("--unix leaves a file alone that is no socket", TIME, async () => {
-  await using temporary = await folder();
+  await using temporary = await makeFolder();
   const path = `${temporary.path}/diary`;
   await Deno.writeTextFile(path, "dear diary");
   const { code, stderr } = await (await start("chatter", "--unix", path)).program.end();
@@ -85,7 +80,7 @@ Deno.test(
   "--tls-cert and --tls-key encrypt, for each server",
   { ...TIME, ...requires("openssl") },
   async () => {
-    await using temporary = await folder();
+    await using temporary = await makeFolder();
     const { cert, key } = await certificate();
     const [certFile, keyFile] = [`${temporary.path}/cert.pem`, `${temporary.path}/key.pem`];
     await Deno.writeTextFile(certFile, cert);
