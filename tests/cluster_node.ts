@@ -1,7 +1,7 @@
 /**
  * A node as a program of its own, for tests that end it, freeze it, or cut it off.
  *
- *     deno run --allow-net cluster_node.ts SERVERS NAME
+ *     deno run --allow-net cluster_node.ts SERVERS NAME [TIMES]
  *
  * It prints its id once it has the name and is in the group `room`, then what happens to its connection.
  *
@@ -43,8 +43,13 @@ export function say(room: ClusterGroup<MSG_LINE | MSG_ASK>, from: string, count:
 }
 
 if (import.meta.main) {
-  const [servers, name] = Deno.args;
-  const cluster = await Cluster.connect({ servers: servers!, messages: MESSAGES, ...TIMES });
+  const [servers, name, times = "{}"] = Deno.args;
+  const cluster = await Cluster.connect({
+    servers: servers!,
+    messages: MESSAGES,
+    ...TIMES,
+    ...JSON.parse(times),
+  });
   const events = cluster.events();
   const task = answerer(cluster.node);
   await cluster.register(name!, task);

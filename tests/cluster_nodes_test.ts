@@ -14,8 +14,8 @@ const OPTIONS = { timeout: 60_000, ...requires("nats-server") };
 type Node = Cluster<MSG_LINE | MSG_ASK>;
 
 /** A node of this process. */
-async function node(servers: string): Promise<Node> {
-  return await Cluster.connect({ servers, messages: MESSAGES, ...TIMES });
+async function node(servers: string, times: object = {}): Promise<Node> {
+  return await Cluster.connect({ servers, messages: MESSAGES, ...TIMES, ...times });
 }
 
 /** A node that is a program of its own. */
@@ -28,7 +28,7 @@ class Child implements AsyncDisposable {
   }
 
   /** Starts one that has a name, and waits until it has it. */
-  static async start(servers: string, name: string): Promise<Child> {
+  static async start(servers: string, name: string, times: object = {}): Promise<Child> {
     const args = [
       "run",
       "--quiet",
@@ -37,6 +37,7 @@ class Child implements AsyncDisposable {
       "tests/cluster_node.ts",
       servers,
       name,
+      JSON.stringify(times),
     ];
     const child = new Child(new Program(Deno.execPath(), args));
     const id = await child.program.line();
@@ -59,14 +60,15 @@ function test(
   name: string,
   names: string,
   body: (server: NatsServer, here: Node, one: Child, two: Child) => Promise<void>,
+  times: object = {},
 ): void {
   Deno.test(name, OPTIONS, async () => {
     await using server = await NatsServer.start();
     await using all = new AsyncDisposableStack();
     const programs = await Promise.all(
-      names.split(" ").map(async (name) => all.use(await Child.start(server.url, name))),
+      names.split(" ").map(async (name) => all.use(await Child.start(server.url, name, times))),
     );
-    await using here = await node(server.url);
+    await using here = await node(server.url, times);
     await body(server, here, ...programs as [Child, Child]);
   });
 }
@@ -204,6 +206,7 @@ test(
     assertEquals(registration.state, "held");
     await other.close();
   },
+  { deadAfter: 1000 }, // it stands still for as long as that, in real time
 );
 
 test(

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { TextLineStream } from "@std/streams";
+import { makeFolder } from "./folder.ts";
+import { Program } from "./program.ts";
 import { TIME } from "./servers.ts";
 
 /** A span as OTLP has it in JSON, as far as it matters here. */
@@ -30,6 +31,7 @@ class Collector implements AsyncDisposable {
   readonly spans: OtlpSpan[] = [];
   readonly metrics: OtlpMetric[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  #heard: () => void = () => {};
 
   constructor(ours = "concurrence") {
     this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
@@ -42,6 +44,7 @@ class Collector implements AsyncDisposable {
       for (const { scopeMetrics } of body.resourceMetrics ?? []) {
         for (const { scope, metrics } of scopeMetrics) if (scope.name === ours) this.metrics.push(...metrics);
       }
+      this.#heard();
       return Response.json({});
     });
   }
@@ -61,14 +64,22 @@ class Collector implements AsyncDisposable {
     return last === undefined ? undefined : Number(last.asInt ?? last.asDouble);
   }
 
+  /** Waits until what it was told fulfils a condition. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => this.#heard = resolve);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server.shutdown();
   }
 }
 
-/** Runs `body` as a program that is instrumented: what it prints. */
-async function run(body: string, env: Record<string, string>): Promise<string[]> {
-  const from = (name: string) => JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href);
+/** Runs `body` as a program that is instrumented, which may read until `isSeen`: what it prints. */
+async function run(
+  body: string,
+  env: Record<string, string>,
+  isSeen: Promise<void> = Promise.resolve(),
+): Promise<readonly string[]> {
   const source = `
     import { Message, Tasklet, observe } from ${from("mod")};
     import { instrument } from ${from("otel")};
@@ -76,23 +87,18 @@ async function run(body: string, env: Record<string, string>): Promise<string[]>
     class MSG_A extends Message("MSG_A") {}
     class MSG_ASK extends Message("MSG_ASK")<[n: number], number> {}
     ${body}`;
-  const file = await Deno.makeTempFile({ suffix: ".ts" });
-  try {
-    await Deno.writeTextFile(file, source);
-    const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--quiet", "--config", new URL("../deno.json", import.meta.url).pathname, file],
-      env: { NO_COLOR: "1", ...env },
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    const lines = await Array.fromAsync(
-      child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream()),
-    );
-    assertEquals((await child.status).code, 0);
-    return lines;
-  } finally {
-    await Deno.remove(file);
-  }
+  await using folder = await makeFolder({ "program.ts": source });
+  const args = ["run", "-A", "--quiet", "--config", "deno.json", `${folder.path}/program.ts`];
+  await using program = new Program(Deno.execPath(), args, { env, stdin: "piped" });
+  await isSeen;
+  const { code, lines, stderr } = await program.end();
+  assertEquals([code, stderr], [0, ""]);
+  return lines;
+}
+
+/** A module of this package, as a program elsewhere imports it. */
+function from(name: string): string {
+  return JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href);
 }
 
 const SCENE = `
@@ -110,7 +116,7 @@ const SCENE = `
   }, { name: "caller" })();
   await caller.join();
   await last.join();
-  await new Promise((resolve) => setTimeout(resolve, 1500)); // a period of the exporter
+  await new Response(Deno.stdin.readable).text(); // the gauges are told only while there is something to be seen
   await server.kill();
 `;
 
@@ -119,12 +125,19 @@ Deno.test(
   TIME,
   async () => {
     await using collector = new Collector();
-    await run(SCENE, {
-      OTEL_DENO: "true",
-      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
-      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-      OTEL_METRIC_EXPORT_INTERVAL: "300",
-    });
+    await run(
+      SCENE,
+      {
+        OTEL_DENO: "true",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+        OTEL_METRIC_EXPORT_INTERVAL: "50",
+      },
+      collector.until(() =>
+        collector.value("concurrence.replies", "failure") === 1 &&
+        collector.value("concurrence.tasklets", "waiting") === 1
+      ),
+    );
     const attributesOf = (span: OtlpSpan) =>
       Object.fromEntries(span.attributes.map(({ key, value }) => [key, value.stringValue]));
     assertEquals(collector.spans.map(({ name }) => name).toSorted(), [
@@ -179,7 +192,6 @@ Deno.test(
   TIME,
   async () => {
     await using collector = new Collector();
-    const from = (name: string) => JSON.stringify(new URL(`../${name}.ts`, import.meta.url).href);
     await run(
       `
     const { Cluster } = await import(${from("cluster")});
@@ -204,7 +216,6 @@ Deno.test(
     await caller.join();
     await callee.kill();
     await Promise.all([here.close(), there.close()]);
-    await new Promise((resolve) => setTimeout(resolve, 1500)); // a period of the exporter
   `,
       {
         OTEL_DENO: "true",
