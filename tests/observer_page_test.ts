@@ -21,10 +21,20 @@ const FLAGS = [
   "--host-resolver-rules=MAP evil.example 127.0.0.1",
 ];
 
-/** A browser, until disposed. */
-async function browse(): Promise<Browser & AsyncDisposable> {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
-  return Object.assign(browser, { [Symbol.asyncDispose]: () => browser.close() });
+// Starting it takes longer than most tests do, so that all share it.
+let started: Promise<Browser> | undefined;
+Deno.test.afterAll(async () => await (await started)?.close());
+
+/** Tests with the browser. The pages that are opened in it are closed at the end. */
+function test(name: string, body: (browser: Browser) => Promise<void>): void {
+  Deno.test(name, BROWSER, async () => {
+    const browser = await (started ??= chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS }));
+    try {
+      await body(browser);
+    } finally {
+      for (const context of browser.contexts()) await context.close();
+    }
+  });
 }
 
 /** The page of an observer. Whatever it says on its console is kept. */
@@ -43,15 +53,13 @@ function row(page: Page, name: string) {
   return page.locator(".row:not([hidden])", { hasText: name });
 }
 
-/** What is seen of the rows: their names. */
-async function names(page: Page): Promise<string[]> {
-  const rows = await page.locator(".row:not([hidden])").evaluateAll((all) =>
+/** What is seen of the rows: their names, in order. */
+function names(page: Page): Promise<string[]> {
+  return page.locator(".row:not([hidden])").evaluateAll((all) =>
     (all as unknown as { style: { transform: string }; querySelector(s: string): { textContent: string } }[])
-      .map((
-        each,
-      ) => [Number(/\((\d+)/.exec(each.style.transform)![1]), each.querySelector(".name").textContent])
+      .toSorted((a, b) => parseInt(a.style.transform.slice(11)) - parseInt(b.style.transform.slice(11)))
+      .map((each) => each.querySelector(".name").textContent)
   );
-  return (rows as [number, string][]).toSorted(([a], [b]) => a - b).map(([, name]) => name);
 }
 
 /** Waits until these are seen: rows are painted some time after what changed them. */
@@ -59,7 +67,7 @@ async function shows(page: Page, expected: readonly string[]): Promise<void> {
   const end = performance.now() + 10_000;
   let seen = await names(page);
   while (`${seen}` !== `${expected}` && performance.now() < end) {
-    await page.waitForTimeout(20);
+    await page.evaluate(`new Promise(requestAnimationFrame)`);
     seen = await names(page);
   }
   assertEquals(seen, expected);
@@ -71,9 +79,8 @@ function parked(name: string, options: object = {}): Tasklet<void> {
   }, { name, ...options })();
 }
 
-Deno.test("The page shows tasklets as they come and go, each below its parent", BROWSER, async () => {
+test("The page shows tasklets as they come and go, each below its parent", async (browser) => {
   await using observer = Observer.serve({ port: 0, title: "a test" });
-  await using browser = await browse();
   const page = await open(browser, observer.url);
   const parent = Tasklet.new(async () => {
     parked("child");
@@ -108,8 +115,7 @@ Deno.test("The page shows tasklets as they come and go, each below its parent", 
   );
 });
 
-Deno.test("The page warns of a mailbox that grows, and leads to it", BROWSER, async () => {
-  await using browser = await browse();
+test("The page warns of a mailbox that grows, and leads to it", async (browser) => {
   await using time = virtualTime();
   await using observer = Observer.serve({ port: 0 });
   const page = await open(browser, observer.url);
@@ -131,64 +137,58 @@ Deno.test("The page warns of a mailbox that grows, and leads to it", BROWSER, as
   await warning.waitFor({ state: "hidden" });
 });
 
-Deno.test(
-  "The page filters, sorts, and shows detail: messages, errors with causes, a diagram",
-  BROWSER,
-  async () => {
-    using _ = catchReports();
-    await using observer = Observer.serve({ port: 0, sites: true });
-    await using browser = await browse();
-    const page = await open(browser, observer.url);
-    const server = Tasklet.new(async () => {
-      for await (const msg of Tasklet.receive([MSG_ASK])) if (msg.match(MSG_ASK)) msg.reply(msg.args[0]);
-    }, { name: "server" })();
-    const caller = Tasklet.new(async () => {
-      await MSG_ASK.call(server)(1);
-      await Tasklet.sleep(60_000);
-    }, { name: "caller" })();
-    const busy = parked("busy");
-    for (let i = 0; i < 3; i++) MSG_A.send(busy)();
-    Tasklet.new(() => {
-      throw new Error("Cannot print", { cause: new RangeError("no page 7") });
-    }, { name: "printer" })();
-    await row(page, "printer").waitFor();
+test("The page filters, sorts, and shows detail: messages, errors with causes, a diagram", async (browser) => {
+  using _ = catchReports();
+  await using observer = Observer.serve({ port: 0, sites: true });
+  const page = await open(browser, observer.url);
+  const server = Tasklet.new(async () => {
+    for await (const msg of Tasklet.receive([MSG_ASK])) if (msg.match(MSG_ASK)) msg.reply(msg.args[0]);
+  }, { name: "server" })();
+  const caller = Tasklet.new(async () => {
+    await MSG_ASK.call(server)(1);
+    await Tasklet.sleep(60_000);
+  }, { name: "caller" })();
+  const busy = parked("busy");
+  for (let i = 0; i < 3; i++) MSG_A.send(busy)();
+  Tasklet.new(() => {
+    throw new Error("Cannot print", { cause: new RangeError("no page 7") });
+  }, { name: "printer" })();
+  await row(page, "printer").waitFor();
 
-    await page.locator("#filter").fill("SERV");
-    await row(page, "busy").waitFor({ state: "hidden" });
-    await shows(page, ["server"]);
-    await page.locator("#filter").fill("no such");
-    await page.locator("#nothing").waitFor();
-    await page.locator("#filter").fill("");
+  await page.locator("#filter").fill("SERV");
+  await row(page, "busy").waitFor({ state: "hidden" });
+  await shows(page, ["server"]);
+  await page.locator("#filter").fill("no such");
+  await page.locator("#nothing").waitFor();
+  await page.locator("#filter").fill("");
 
-    await page.locator("#view-table").click();
-    await page.locator("[data-key=length] button").click();
-    await page.waitForFunction(`document.querySelector("[data-key=length]").ariaSort === "descending"`);
-    await page.locator('.row[aria-rowindex="2"]', { hasText: "busy" }).waitFor();
-    await page.locator("[data-key=name] button").click();
-    await page.waitForFunction(`document.querySelector("[data-key=name]").ariaSort === "ascending"`);
-    await shows(page, ["busy", "caller", "printer", "server"]);
+  await page.locator("#view-table").click();
+  await page.locator("[data-key=length] button").click();
+  await page.waitForFunction(`document.querySelector("[data-key=length]").ariaSort === "descending"`);
+  await page.locator('.row[aria-rowindex="2"]', { hasText: "busy" }).waitFor();
+  await page.locator("[data-key=name] button").click();
+  await page.waitForFunction(`document.querySelector("[data-key=name]").ariaSort === "ascending"`);
+  await shows(page, ["busy", "caller", "printer", "server"]);
 
-    await row(page, "printer").click();
-    await page.locator("#detail .cause").nth(1).waitFor();
-    assertEquals(await page.locator("#detail .cause p").allTextContents(), [
-      "Error: Cannot print",
-      "because of RangeError: no page 7",
-    ]);
-    await row(page, "server").click();
-    await page.locator("#detail .letters li").nth(1).waitFor();
-    const letters = await page.locator("#detail .letters .body").allTextContents();
-    assertEquals(letters, [`MSG_ASK reply to ${caller}`, `MSG_ASK from ${caller}`]);
-    assertEquals(await page.locator("#detail svg .arrow").count(), 2);
-    assert((await page.locator("#detail details pre").textContent())!.startsWith("sequenceDiagram\n"));
-    assert((await page.locator("#detail > pre").textContent())!.includes("observer_page_test.ts"));
-    await Promise.all([server.kill(), caller.kill(), busy.kill()]);
-    assertEquals(page.log, []);
-  },
-);
+  await row(page, "printer").click();
+  await page.locator("#detail .cause").nth(1).waitFor();
+  assertEquals(await page.locator("#detail .cause p").allTextContents(), [
+    "Error: Cannot print",
+    "because of RangeError: no page 7",
+  ]);
+  await row(page, "server").click();
+  await page.locator("#detail .letters li").nth(1).waitFor();
+  const letters = await page.locator("#detail .letters .body").allTextContents();
+  assertEquals(letters, [`MSG_ASK reply to ${caller}`, `MSG_ASK from ${caller}`]);
+  assertEquals(await page.locator("#detail svg .arrow").count(), 2);
+  assert((await page.locator("#detail details pre").textContent())!.startsWith("sequenceDiagram\n"));
+  assert((await page.locator("#detail > pre").textContent())!.includes("observer_page_test.ts"));
+  await Promise.all([server.kill(), caller.kill(), busy.kill()]);
+  assertEquals(page.log, []);
+});
 
-Deno.test("The page is used by keys alone, and tells where they are", BROWSER, async () => {
+test("The page is used by keys alone, and tells where they are", async (browser) => {
   await using observer = Observer.serve({ port: 0 });
-  await using browser = await browse();
   const page = await open(browser, observer.url);
   const parent = Tasklet.new(async () => {
     parked("child");
@@ -224,9 +224,8 @@ Deno.test("The page is used by keys alone, and tells where they are", BROWSER, a
   await parent.kill();
 });
 
-Deno.test("The page is dark where people want it so, and fits a phone", BROWSER, async () => {
+test("The page is dark where people want it so, and fits a phone", async (browser) => {
   await using observer = Observer.serve({ port: 0 });
-  await using browser = await browse();
   const task = parked("a tasklet with a name that is much longer than a phone is wide, and then some");
   const lights: number[] = [];
   for (const colorScheme of ["light", "dark"]) {
@@ -248,9 +247,8 @@ function lightness(color: string): number {
   return parts.reduce((a, b) => a + b) / 3 / 255;
 }
 
-Deno.test("A name with markup and controls stays text", BROWSER, async () => {
+test("A name with markup and controls stays text", async (browser) => {
   await using observer = Observer.serve({ port: 0, title: "<b>title</b>" });
-  await using browser = await browse();
   const page = await open(browser, observer.url);
   const evil = parked(`<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202Eevil`);
   await row(page, "evil").click();
@@ -268,34 +266,28 @@ Deno.test("A name with markup and controls stays text", BROWSER, async () => {
   assertEquals(page.log, []);
 });
 
-Deno.test(
-  "A page from elsewhere cannot read the observer, nor can one whose name leads here",
-  BROWSER,
-  async () => {
-    await using observer = Observer.serve({ port: 0 });
-    await using elsewhere = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
-      () =>
-        new Response("<!doctype html><title>elsewhere</title>", { headers: { "content-type": "text/html" } }),
-    );
-    await using browser = await browse();
-    const page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${elsewhere.addr.port}/`);
-    const read = (url: string) => page.evaluate(`fetch("${url}").then((r) => r.text(), (e) => e.name)`);
-    assertEquals(await read(`${observer.url}snapshot.json`), "TypeError");
-    const opaque = await page.evaluate(
-      `fetch("${observer.url}snapshot.json", { mode: "no-cors" }).then((r) => r.text(), (e) => e.name)`,
-    );
-    assertEquals(opaque, "TypeError");
-    const rebound = await page.goto(`http://evil.example:${observer.port}/snapshot.json`);
-    assertEquals([rebound!.status(), await rebound!.text()], [403, "This host name is not served here\n"]);
-  },
-);
+test("A page from elsewhere cannot read the observer, nor can one whose name leads here", async (browser) => {
+  await using observer = Observer.serve({ port: 0 });
+  await using elsewhere = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    () =>
+      new Response("<!doctype html><title>elsewhere</title>", { headers: { "content-type": "text/html" } }),
+  );
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${elsewhere.addr.port}/`);
+  const read = (url: string) => page.evaluate(`fetch("${url}").then((r) => r.text(), (e) => e.name)`);
+  assertEquals(await read(`${observer.url}snapshot.json`), "TypeError");
+  const opaque = await page.evaluate(
+    `fetch("${observer.url}snapshot.json", { mode: "no-cors" }).then((r) => r.text(), (e) => e.name)`,
+  );
+  assertEquals(opaque, "TypeError");
+  const rebound = await page.goto(`http://evil.example:${observer.port}/snapshot.json`);
+  assertEquals([rebound!.status(), await rebound!.text()], [403, "This host name is not served here\n"]);
+});
 
-Deno.test("Ten thousand tasklets cost the page no more than those that are seen", BROWSER, async () => {
+test("Ten thousand tasklets cost the page no more than those that are seen", async (browser) => {
   const tasks = Array.from({ length: 10_000 }, (_, i) => parked(`task ${i}`));
   await using observer = Observer.serve({ port: 0 });
-  await using browser = await browse();
   const page = await open(browser, observer.url);
   await page.locator("#count", { hasText: "10000 tasklets" }).waitFor();
   await page.locator("#rows").focus();
@@ -310,17 +302,12 @@ Deno.test("Ten thousand tasklets cost the page no more than those that are seen"
   assertEquals(page.log, []);
 });
 
-Deno.test("What is wrong in the troubled program is named within ten seconds", BROWSER, async () => {
-  await using browser = await browse();
-  const port = freePort();
-  const allow = ["--no-prompt", `--allow-net=localhost:${port}`];
-  await using program = start("examples/troubled.ts", ["--observe", `${port}`], allow);
-  const page = await browser.newPage();
-  const begin = performance.now();
-  while (!await page.goto(`http://localhost:${port}/`).then(() => true, () => false)) {
-    assert(performance.now() - begin < 10_000, "it does not serve");
-    await page.waitForTimeout(50);
-  }
+test("What is wrong in the troubled program is named within ten seconds", async (browser) => {
+  const allow = ["--no-prompt", "--allow-net=localhost"];
+  await using program = start("examples/troubled.ts", ["--observe", "0"], allow);
+  const [url] = /http:\S+/.exec((await program.error())!)!;
+  const page = await open(browser, url);
+  // In real time, as whoever runs it sees it: a mailbox must have grown for some seconds.
   const warnings = page.locator("#warning-list li");
   for (
     const words of [
@@ -333,9 +320,3 @@ Deno.test("What is wrong in the troubled program is named within ten seconds", B
   ) await warnings.filter({ hasText: words }).waitFor({ timeout: 10_000 });
   program.signal("SIGTERM");
 });
-
-/** A port that was free a moment ago: the program tells which it got only on stderr, which is read at its end. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "localhost", port: 0 });
-  return listener.addr.port;
-}
