@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { client } from "./client.ts";
-import { Program } from "./program.ts";
+import { type Outcome, Program } from "./program.ts";
 import { TRANSCRIPTS } from "./transcripts.ts";
 import { makeFolder } from "./folder.ts";
 
@@ -51,11 +51,7 @@ Deno.test({
     const [chat, test] = [...README.matchAll(/^```ts ignore\n([^]*?)^```$/gm)].map(([, program]) => program!);
     await using folder = await makeFolder({ "wait_test.ts": test!, "chat.ts": chat!.replace("9010", "0") });
     const config = new URL("../deno.json", import.meta.url).pathname;
-    const tested = await new Deno.Command(Deno.execPath(), {
-      args: ["test", "--quiet", "--config", config, `${folder.path}/wait_test.ts`],
-    }).output();
-    assertEquals(tested.success, true, new TextDecoder().decode(tested.stdout));
-
+    const tested = runToEnd(["test", "--quiet", "--config", config, `${folder.path}/wait_test.ts`]);
     await using program = new Program(Deno.execPath(), [
       ...["run", "--quiet", "--check", "--no-prompt", "--allow-net=localhost", "--config", config],
       `${folder.path}/chat.ts`,
@@ -68,5 +64,12 @@ Deno.test({
     await zak.send("three\n");
     assertEquals(await jane.line(), "three");
     while (await zak.line() !== "three"); // it may have come before jane's lines
+    const { code, lines } = await tested;
+    assertEquals(code, 0, lines.join("\n"));
   },
 });
+
+async function runToEnd(args: readonly string[]): Promise<Outcome> {
+  await using program = new Program(Deno.execPath(), args);
+  return await program.end();
+}

@@ -110,12 +110,14 @@ Deno.test("Every program runs from an empty folder through jsr:@x/concurrence/NA
   }
 
   await test.step("--version and --help, without any permission", async () => {
-    for (const name of Object.keys(PROGRAMS)) {
-      const run = (flag: string) => elsewhere.run("run", "--no-prompt", `jsr:${config.name}/${name}`, flag);
-      const [version, help] = [await run("--version"), await run("--help")];
-      assertEquals([version.code, version.lines], [0, [`${name} ${config.version}`]]);
-      assertEquals([help.code, help.lines.some((line) => line.includes("--version"))], [0, true]);
-    }
+    await Promise.all(
+      Object.keys(PROGRAMS).map(async (name) => {
+        const run = (flag: string) => elsewhere.run("run", "--no-prompt", `jsr:${config.name}/${name}`, flag);
+        const [version, help] = await Promise.all([run("--version"), run("--help")]);
+        assertEquals([version.code, version.lines], [0, [`${name} ${config.version}`]]);
+        assertEquals([help.code, help.lines.some((line) => line.includes("--version"))], [0, true]);
+      }),
+    );
   });
 
   assertEquals(registry.missing, []);
