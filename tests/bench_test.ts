@@ -10,7 +10,7 @@ import { Account, numbered } from "../bench/net/numbered.ts";
 import { anything } from "../bench/soak/hostile.ts";
 import { Random } from "../bench/soak/random.ts";
 import { slope } from "../bench/soak/watch.ts";
-import { Program } from "./program.ts";
+import { type Outcome, Program } from "./program.ts";
 import { requires } from "./requires.ts";
 
 const TIME = { timeout: 60_000 };
@@ -18,8 +18,7 @@ const TIME = { timeout: 60_000 };
 /* --------------------------------------------------- the programs ------------------------------------------------- */
 
 Deno.test("bench:net measures each load on each server, and finds nothing lost", TIME, async () => {
-  const rows = ["chat-1", "echo-1", "idle", "churn"];
-  const { code, lines, stderr } = await run("bench/net.ts", [...SHORT, "--only", rows.join(",")]);
+  const { code, lines, stderr } = (await all()).net!;
   assertEquals([code, stderr], [0, ""]);
   assertEquals(serversIn(lines), [
     "raw",
@@ -37,12 +36,7 @@ Deno.test(
   "bench:net --peers adds other runtimes, and the row of line echoes is compared with Node",
   { ...TIME, ...requires("node") },
   async () => {
-    const { code, lines, stderr } = await run("bench/net.ts", [
-      ...SHORT,
-      "--peers",
-      "--only",
-      "chat-1,echo-1,lines",
-    ]);
+    const { code, lines, stderr } = (await all()).peers!;
     assertEquals([code, stderr], [0, ""]);
     assertEquals(serversIn(lines).filter((server) => server !== "asyncio"), [ // if there is Python
       ...["raw", "chat.ts", "Node net"],
@@ -63,8 +57,7 @@ Deno.test(
 );
 
 Deno.test("bench:scaling measures each row that is asked for, at n and at 4n", TIME, async () => {
-  const flags = ["--rounds", "1", "--only", "children,sleepers,line"];
-  const { code, lines, stderr } = await run("bench/scaling.ts", flags);
+  const { code, lines, stderr } = (await all()).scaling!;
   assertEquals([code, stderr], [0, ""]);
   const rows = lines.slice(2).map((line) => line.split("|").map((cell) => cell.trim()));
   assertEquals(rows.map(([, about, n]) => [about!.split(":")[0], n]), [
@@ -100,14 +93,7 @@ Deno.test("bench:peers: the libraries are dependencies of their folder, and not 
 });
 
 Deno.test("soak lets the hostile loose on a chat, and finds nothing wrong", TIME, async () => {
-  const { code, lines, stderr } = await run("bench/soak.ts", [
-    "--minutes",
-    "0.02",
-    "--seed",
-    "7",
-    "--talkers",
-    "3",
-  ]);
+  const { code, lines, stderr } = (await all()).soak!;
   assertEquals([code, stderr, lines[0]], [0, "", "seed 7"]);
   const cells = new Map(
     lines.map((line) => line.split("|").map((cell) => cell.trim())).map(([, a, b]) => [a, b]),
@@ -180,9 +166,29 @@ Deno.test("Random gives the same bytes to the hostile for the same seed, and oth
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-const SHORT = ["--rounds", "1", "--seconds", "0.1", "--idle", "20"];
+const SHORT = ["bench/net.ts", "--rounds", "1", "--seconds", "0.1", "--idle", "20"];
 
-async function run(file: string, flags: readonly string[]) {
+/** The programs that take their time, run at the same time: mostly they wait, and no figure is judged here. */
+const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
+  net: [...SHORT, "--only", "chat-1,echo-1,idle,churn"],
+  peers: [...SHORT, "--peers", "--only", "chat-1,echo-1,lines"],
+  scaling: ["bench/scaling.ts", "--rounds", "1", "--only", "children,sleepers,line"],
+  soak: ["bench/soak.ts", "--minutes", "0.02", "--seed", "7", "--talkers", "3"],
+};
+
+let ended: Promise<Record<string, Outcome>> | undefined;
+
+/** How they have ended, each by its name. */
+function all(): Promise<Record<string, Outcome>> {
+  return ended ??= (async () => {
+    const outcomes = Object.entries(PROGRAMS).map(async ([name, [file, ...flags]]) =>
+      [name, await run(file!, flags)] as const
+    );
+    return Object.fromEntries(await Promise.all(outcomes));
+  })();
+}
+
+async function run(file: string, flags: readonly string[]): Promise<Outcome> {
   await using program = new Program(Deno.execPath(), ["run", "--quiet", "--allow-all", file, ...flags]);
   return await program.end();
 }
