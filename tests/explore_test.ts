@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
+import { Channel, select } from "../channel.ts";
 import { TaskLocal } from "../local.ts";
 import { Message } from "../message.ts";
 import { setImmediate } from "node:timers";
