@@ -290,7 +290,8 @@ program("dispatch() ends at a signal two tasklets that play ping-pong for ever",
 });
 
 program("dispatch() listens to the signals given, and leaves others what they are", async () => {
-  await using program = startSource(`
+  const listeningTo = (signals: string[]) =>
+    startSource(`
     dispatch(async () => {
       try {
         console.log("ready");
@@ -298,23 +299,15 @@ program("dispatch() listens to the signals given, and leaves others what they ar
       } finally {
         console.log("clean");
       }
-    }, { signals: ["SIGUSR1"] });
+    }, { signals: ${JSON.stringify(signals)} });
   `);
+  await using program = listeningTo(["SIGUSR1"]);
   assertEquals(await program.line(), "ready");
   program.signal("SIGUSR1");
   const { code, lines } = await program.end();
   assertEquals([code, lines], [138, ["clean"]]);
 
-  await using other = startSource(`
-    dispatch(async () => {
-      try {
-        console.log("ready");
-        await Tasklet.sleep(100_000);
-      } finally {
-        console.log("clean");
-      }
-    }, { signals: [] });
-  `);
+  await using other = listeningTo([]);
   assertEquals(await other.line(), "ready");
   other.signal("SIGTERM");
   const { lines: none, code: ofSignal } = await other.end();

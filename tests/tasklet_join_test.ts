@@ -279,19 +279,22 @@ Deno.test("Tasklet.scope() fails by a child also when its body has returned", as
   assertEquals(error.message, "late");
 });
 
+/** A child that takes its time to clean up. */
+async function cleaning(log: string[]): Promise<void> {
+  try {
+    await Tasklet.sleep(1000);
+  } finally {
+    await Tasklet.sleep(10);
+    log.push("child clean");
+  }
+}
+
 Deno.test("Tasklet.scope() rethrows what its body threw, after the children are finished", async () => {
   await using _ = virtualTime();
   const log: string[] = [];
   const error = await assertRejects(() =>
     Tasklet.scope(async () => {
-      Tasklet.new(async () => {
-        try {
-          await Tasklet.sleep(1000);
-        } finally {
-          await Tasklet.sleep(10);
-          log.push("child clean");
-        }
-      })();
+      Tasklet.new(cleaning)(log);
       await Tasklet.sleep(10);
       throw new Error("body");
     }), Error);
@@ -322,14 +325,7 @@ Deno.test("Tasklet.scope() is killed with its caller, which leaves it when all a
   const caller = Tasklet.new(async () => {
     try {
       await Tasklet.scope(async () => {
-        Tasklet.new(async () => {
-          try {
-            await Tasklet.sleep(1000);
-          } finally {
-            await Tasklet.sleep(10);
-            log.push("child clean");
-          }
-        })();
+        Tasklet.new(cleaning)(log);
         await Tasklet.sleep(1000);
       });
     } finally {
