@@ -621,7 +621,7 @@ Deno.test("A promise rejection nobody awaits in a tasklet that has finished is r
     setImmediate(() => void Promise.reject(new Error("left behind")));
   }, { name: "leaver" })();
   await task.join();
-  await new Promise<void>((resolve) => setTimeout(resolve, 10));
+  await reports.settled();
   assertEquals([task.status, reports.texts.length], ["done", 1]);
   assert(reports.texts[0]!.includes(`leaver#${task.id}`) && reports.texts[0]!.includes("left behind"));
 });
