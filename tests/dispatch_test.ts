@@ -203,7 +203,7 @@ program("dispatch() at a second signal exits at once, though cleanup hangs", asy
 const TWICE = `process.emit("SIGINT", "SIGINT"), process.emit("SIGINT", "SIGINT")`;
 
 program("dispatch() at a signal that comes twice in one instant cleans up as at one", async () => {
-  const { code, lines } = await run(`
+  const { code, lines } = await runSource(`
     import process from "node:process";
     dispatch(async () => {
       try {
@@ -219,7 +219,7 @@ program("dispatch() at a signal that comes twice in one instant cleans up as at 
 });
 
 program("dispatch() at a signal that came twice ends soon, though cleanup hangs", async () => {
-  const { code } = await run(`
+  const { code } = await runSource(`
     import process from "node:process";
     dispatch(async () => {
       try {
