@@ -9,7 +9,8 @@
  * @module
  */
 import config from "../deno.json" with { type: "json" };
-import { publishedFiles, ROOT } from "./registry.ts";
+import { ROOT } from "./program.ts";
+import { publishedFiles } from "./registry.ts";
 
 /** Packs this package into `file`. */
 export async function pack(file: string): Promise<void> {

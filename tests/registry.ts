@@ -6,8 +6,7 @@
  * @module
  */
 
-/** The folder of this package. */
-export const ROOT: URL = new URL("../", import.meta.url);
+import { Program, ROOT } from "./program.ts";
 
 /** What of a `deno.json` matters here. */
 interface Config {
@@ -51,12 +50,10 @@ export async function serveRegistry(): Promise<Registry> {
 
 /** What `deno publish` would send, by path. */
 export async function publishedFiles(): Promise<string[]> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["publish", "--dry-run", "--allow-dirty", "--no-check"],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-  }).output();
-  const told = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  const args = ["publish", "--dry-run", "--allow-dirty", "--no-check"];
+  await using program = new Program(Deno.execPath(), args);
+  const { code, lines, stderr } = await program.end();
+  const told = lines.join("\n") + stderr;
   const paths = [...told.matchAll(/^\s+(file:\/\/\S+) \([\d.]+\w+\)$/gm)].map(([, url]) =>
     url!.slice(ROOT.href.length)
   );

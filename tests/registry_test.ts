@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
-import { type Outcome, Program } from "./program.ts";
+import { type Outcome, Program, ROOT } from "./program.ts";
 import { requires } from "./requires.ts";
 import { NatsServer } from "./nats_server.ts";
-import { publishedFiles, ROOT, serveRegistry } from "./registry.ts";
+import { publishedFiles, serveRegistry } from "./registry.ts";
 import { CHATTER, DIRECTORY, ECHO } from "./servers.ts";
 import { client } from "./client.ts";
 
