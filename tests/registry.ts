@@ -5,7 +5,6 @@
  *
  * @module
  */
-
 import { Program, ROOT } from "./program.ts";
 
 /** What of a `deno.json` matters here. */
