@@ -88,7 +88,7 @@ export class Channel<in out T> implements Source<T>, AsyncIterable<T>, Disposabl
   readonly capacity: number;
 
   // Invariants: while a receiver waits, there is nothing to receive, neither buffered nor from a waiting sender; while a
-  // sender waits, the buffer is full. (channel_test: "agrees with a plain model")
+  // sender waits, the buffer is full. (channel_model_test: "agrees with a plain model")
   readonly #buffer = new Deque<Item<T>>();
   readonly #senders = new Line<SendWait<T>>();
   readonly #receivers = new Line<Receiver<T>>();
