@@ -466,6 +466,7 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   #takeAll(): void {
     this.#isDue = false;
     if (!this.open || this.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
+    this.#last = [this.inbox.take(undefined)!]; // as a literal, because an empty one grows to 17 places at once
     for (let n = this.inbox.length; n > 0; n--) this.#last.push(this.inbox.take(undefined)!);
     this.resumeInTurn({ done: false, value: this.#last });
   }

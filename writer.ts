@@ -139,8 +139,8 @@ export class BufferedWriter {
       return this.#writeBytes(encoder.encode(text + end));
     }
     if (this.#failure !== undefined) return;
-    this.#texts.push(text);
-    if (end !== "") this.#texts.push(end);
+    if (this.#length === 0) this.#texts = [text, end]; // a literal, because an empty one grows to 17 places at once
+    else this.#texts.push(text, end);
     this.#length += length;
   }
 
@@ -256,7 +256,8 @@ export class BufferedWriter {
   }
 
   #add(bytes: Uint8Array): void {
-    this.#parts.push(bytes);
+    if (this.#parts.length === 0) this.#parts = [bytes];
+    else this.#parts.push(bytes);
     this.#queued += bytes.length;
   }
 }
