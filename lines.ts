@@ -96,7 +96,8 @@ export class LineBuffer {
       const size = Math.max(this.#room, least);
       if (this.#bytes.length !== size) this.#bytes = new Uint8Array(size);
     } else if (this.#end === this.#bytes.length) {
-      this.#move(this.#start > this.#end / 2 ? this.#bytes.length : 2 * this.#bytes.length);
+      const size = this.#start > this.#end / 2 ? this.#bytes.length : 2 * this.#bytes.length;
+      this.#move(Math.max(size, this.#room, least));
     }
     return this.#end === 0 ? this.#bytes : this.#bytes.subarray(this.#end);
   }

@@ -206,8 +206,9 @@ class SelectWait extends Wait<[key: string, value: unknown]> {
   readonly #branches: Branch[] = [];
 
   constructor(owner: Waiter | undefined, sources: Sources) {
-    super(owner, Object.values(sources).some((source) => source?.serving));
-    for (const key of Object.keys(sources)) {
+    const keys = Object.keys(sources);
+    super(owner, keys.some((key) => sources[key]?.serving));
+    for (const key of keys) {
       const source = sources[key];
       if (source !== undefined) this.#branches.push(new Branch(this, key, checked(key, source)));
     }

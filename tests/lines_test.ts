@@ -319,6 +319,20 @@ Deno.test("LineBuffer reads more at once when much comes, and little again when 
   assertEquals(rooms, [1024, 1024, 8192, 65_536, 65_536, 65_536, 8192, 8192, 1024]);
 });
 
+Deno.test("LineBuffer reads more at once also when what is there never ends with a line", async () => {
+  const buffer = new LineBuffer(80);
+  const line = encoder.encode(`${"x".repeat(64)}\n`);
+  const rooms: number[] = [];
+  for (let sent = 0; rooms.length < 6;) {
+    const room = buffer.room();
+    rooms.push(room.length);
+    for (let i = 0; i < room.length; i++) room[i] = line[sent++ % line.length]!;
+    buffer.filled(room.length);
+    await readAllThere(buffer);
+  }
+  assert(rooms[0] === 1024 && rooms.slice(3).every((bytes) => bytes > 65_536 - 80), `${rooms}`);
+});
+
 async function readAllThere(buffer: LineBuffer): Promise<void> {
   await buffer.split();
   while (buffer.takeLine() !== undefined);
