@@ -9,7 +9,7 @@
  * @module
  */
 import { running } from "./context.ts";
-import { Deque } from "./mailbox.ts";
+import { Deque, Line, type Place } from "./mailbox.ts";
 import type { Source, Taker } from "./select.ts";
 import { checkMs } from "./timer.ts";
 import { ready, readyError, refused, Wait, type Waiter, type WaitOptions } from "./wait.ts";
@@ -349,38 +349,6 @@ class Thrown {
 
   constructor(error: unknown) {
     this.error = error;
-  }
-}
-
-/** Who can stand in a {@linkcode Line}. Both are kept by the line alone. */
-interface Place<P> {
-  earlier: P | undefined;
-  later: P | undefined;
-}
-
-/** Those who wait, in the order they came; whoever leaves knows its neighbours, so that nobody has to look for it. */
-class Line<P extends Place<P>> {
-  length = 0;
-  first: P | undefined;
-  #last: P | undefined;
-
-  join(place: P): void {
-    this.length++;
-    place.earlier = this.#last;
-    if (this.#last !== undefined) this.#last.later = place;
-    else this.first = place;
-    this.#last = place;
-  }
-
-  /** Without effect on who does not stand in the line. */
-  leave(place: P): void {
-    if (place.earlier === undefined && place !== this.first) return;
-    this.length--;
-    if (place.earlier !== undefined) place.earlier.later = place.later;
-    else this.first = place.later;
-    if (place.later !== undefined) place.later.earlier = place.earlier;
-    else this.#last = place.earlier;
-    place.earlier = place.later = undefined;
   }
 }
 

@@ -224,3 +224,40 @@ export class Deque<T> {
     this.#head = 0;
   }
 }
+
+/** Who can stand in a {@linkcode Line}. */
+export interface Place<P> {
+  /** Who stands before it. Kept by the line alone. */
+  earlier: P | undefined;
+  /** Who stands behind it. Kept by the line alone. */
+  later: P | undefined;
+}
+
+/** Those who wait, in the order they came; whoever leaves knows its neighbours, so that nobody has to look for it. */
+export class Line<P extends Place<P>> {
+  /** How many there are. */
+  length = 0;
+  /** Who came first. */
+  first: P | undefined;
+  #last: P | undefined;
+
+  /** Adds at the end. */
+  join(place: P): void {
+    this.length++;
+    place.earlier = this.#last;
+    if (this.#last !== undefined) this.#last.later = place;
+    else this.first = place;
+    this.#last = place;
+  }
+
+  /** Takes out. Without effect on who does not stand in the line. */
+  leave(place: P): void {
+    if (place.earlier === undefined && place !== this.first) return;
+    this.length--;
+    if (place.earlier !== undefined) place.earlier.later = place.later;
+    else this.first = place.later;
+    if (place.later !== undefined) place.later.earlier = place.earlier;
+    else this.#last = place.earlier;
+    place.earlier = place.later = undefined;
+  }
+}

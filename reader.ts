@@ -9,6 +9,7 @@
  */
 import { running } from "./context.ts";
 import { LineBuffer } from "./lines.ts";
+import { Line, type Place } from "./mailbox.ts";
 import type { Pace } from "./pace.ts";
 import { pass, sleep } from "./suspend.ts";
 import { TelnetFilter } from "./telnet.ts";
@@ -32,7 +33,7 @@ export class BufferedReader {
   readonly #answers: BufferedWriter | undefined;
   readonly #pace: Pace | undefined;
   #failure: { readonly error: unknown } | undefined;
-  #first: ReadWait | undefined; // who waits longest; then down the line by `behind`
+  readonly #waits = new Line<ReadWait>();
   #isAdvancing = false; // bytes are being split, or read into #room
   #room: Uint8Array = NOTHING;
 
@@ -137,9 +138,9 @@ export class BufferedReader {
   // Waits until so many bytes are there, or the end, and takes what is wanted of them.
   #take<T>(bytes: number | typeof LINE, take: () => T): Promise<T> {
     if (this.#isThere(bytes)) return pass(take);
-    const wait = new ReadWait<T>(bytes, take, originOf(this.#socket), this.#leave);
+    const wait = new ReadWait<T>(bytes, take, originOf(this.#socket), this.#waits);
     if (wait.begin()) {
-      this.#join(wait as ReadWait);
+      this.#waits.join(wait as ReadWait);
       if (!this.#isAdvancing) this.#advance();
     }
     return wait.promise;
@@ -150,34 +151,17 @@ export class BufferedReader {
     return this.#buffer.length >= bytes || this.#buffer.hasEnded;
   }
 
-  #join(wait: ReadWait): void {
-    if (this.#first === undefined) return void (this.#first = wait);
-    let last = this.#first;
-    while (last.behind !== undefined) last = last.behind;
-    last.behind = wait;
-  }
-
-  readonly #leave = (wait: ReadWait): void => {
-    if (this.#first === wait) {
-      this.#first = wait.behind;
-    } else {
-      let previous = this.#first;
-      while (previous !== undefined && previous.behind !== wait) previous = previous.behind;
-      if (previous !== undefined) previous.behind = wait.behind;
-    }
-    wait.behind = undefined;
-  };
-
   // Splits or reads on for who waits longest, if anybody does. What it has begun outlives whoever wanted it.
   #advance(isSplit = false): void {
-    this.#isAdvancing = this.#first !== undefined;
-    if (this.#first === undefined) return;
-    if (this.#first.bytes === LINE && this.#buffer.length > 0 && (!isSplit || this.#buffer.hasEnded)) {
+    const { first } = this.#waits;
+    this.#isAdvancing = first !== undefined;
+    if (first === undefined) return;
+    if (first.bytes === LINE && this.#buffer.length > 0 && (!isSplit || this.#buffer.hasEnded)) {
       this.#buffer.split().then(this.#hasSplit, this.#hasFailed);
     } else if (this.#failure !== undefined) {
       this.#hasFailed(this.#failure.error);
     } else {
-      this.#room = this.#buffer.room(this.#first.bytes === LINE ? 0 : CHUNK);
+      this.#room = this.#buffer.room(first.bytes === LINE ? 0 : CHUNK);
       running.exit(this.#read); // in nobody's name
     }
   }
@@ -212,16 +196,15 @@ export class BufferedReader {
 
   // Ends the waits of those for whom enough has come.
   #endWaits(): void {
-    for (let wait = this.#first; wait !== undefined && this.#isThere(wait.bytes); wait = this.#first) {
-      wait.end();
-    }
+    let wait = this.#waits.first;
+    for (; wait !== undefined && this.#isThere(wait.bytes); wait = this.#waits.first) wait.end();
   }
 
   readonly #hasFailed = (error: unknown): void => {
     // A peer that was silent for too long may still speak.
     if (!(error instanceof TimeoutError)) this.#failure = { error };
     this.#isAdvancing = false;
-    for (let wait = this.#first; wait !== undefined; wait = this.#first) wait.fail(error);
+    for (let wait = this.#waits.first; wait !== undefined; wait = this.#waits.first) wait.fail(error);
   };
 }
 
@@ -231,24 +214,24 @@ const LINE = "line";
 const CHUNK = 4096;
 
 /** A wait for what comes in. */
-class ReadWait<T = unknown> extends Wait<T> {
+class ReadWait<T = unknown> extends Wait<T> implements Place<ReadWait> {
+  earlier: ReadWait | undefined;
+  later: ReadWait | undefined;
   /** How many bytes must be there. */
   readonly bytes: number | typeof LINE;
-  /** The one behind. Kept by the reader alone. */
-  behind: ReadWait | undefined;
   readonly #take: () => T;
-  readonly #leave: (wait: ReadWait) => void;
+  readonly #line: Line<ReadWait>;
 
   constructor(
     bytes: number | typeof LINE,
     take: () => T,
     origin: Origin,
-    leave: (wait: ReadWait) => void,
+    line: Line<ReadWait>,
   ) {
     super(running.getStore() as Waiter | undefined, false, origin);
     this.bytes = bytes;
     this.#take = take;
-    this.#leave = leave;
+    this.#line = line;
   }
 
   override describe(): string {
@@ -267,7 +250,7 @@ class ReadWait<T = unknown> extends Wait<T> {
   }
 
   protected override left(): void {
-    this.#leave(this as ReadWait);
+    this.#line.leave(this as ReadWait);
   }
 }
 

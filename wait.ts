@@ -346,7 +346,10 @@ export abstract class Wait<T = unknown> {
     this.abort(new TimeoutError(`Timed out after ${timeout} ms: waiting ${this.describe()}`));
   }
 
-  /** Called once when the wait ends; `early` tells that what was prepared must be undone. */
+  /**
+   * Called once when the wait ends; `early` tells that what was prepared must be undone. If the deadline has passed when it
+   * begins, nothing has been prepared yet.
+   */
   protected left(_early: boolean): void {}
 
   #leave(early: boolean): boolean {

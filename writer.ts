@@ -9,6 +9,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { Line, type Place } from "./mailbox.ts";
 import { pass, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type Origin, Wait, type Waiter, type WaitOptions } from "./wait.ts";
@@ -47,23 +48,25 @@ export class WriteOverflowError extends Error {
 }
 
 /** A wait until what was queued has been sent. */
-class FlushWait extends Wait<void> {
+class FlushWait extends Wait<void> implements Place<FlushWait> {
+  earlier: FlushWait | undefined;
+  later: FlushWait | undefined;
   /** How many bytes must have been sent since the beginning. */
-  upTo = 0;
-  readonly #others: FlushWait[];
+  readonly upTo: number;
+  readonly #line: Line<FlushWait>;
 
-  constructor(others: FlushWait[], origin: Origin) {
+  constructor(line: Line<FlushWait>, upTo: number, origin: Origin) {
     super(running.getStore() as Waiter | undefined, false, origin);
-    this.#others = others;
+    this.#line = line;
+    this.upTo = upTo;
   }
 
   override describe(): string {
     return "for a socket to take bytes";
   }
 
-  protected override left(early: boolean): void {
-    const place = early ? this.#others.indexOf(this) : -1;
-    if (place >= 0) this.#others.splice(place, 1);
+  protected override left(): void {
+    this.#line.leave(this);
   }
 }
 
@@ -83,7 +86,7 @@ export class BufferedWriter {
   #left: Uint8Array = NOTHING; // of what is on its way
   #sending = 0; // bytes of it
   #sent = 0; // bytes since the beginning
-  readonly #flushes: FlushWait[] = []; // in order of `upTo`
+  readonly #flushes = new Line<FlushWait>(); // in order of `upTo`
   #isSending = false;
   #stalledSince = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -167,9 +170,8 @@ export class BufferedWriter {
     const left = this.buffered;
     if (left === 0) return pass(() => {});
     if (!this.#isSending) this.#send();
-    const wait = new FlushWait(this.#flushes, originOf(this.#socket));
-    wait.upTo = this.#sent + left;
-    if (wait.begin(timeout)) this.#flushes.push(wait);
+    const wait = new FlushWait(this.#flushes, this.#sent + left, originOf(this.#socket));
+    if (wait.begin(timeout)) this.#flushes.join(wait);
     return wait.promise;
   }
 
@@ -202,21 +204,15 @@ export class BufferedWriter {
     this.#left = n === this.#left.length ? NOTHING : this.#left.subarray(n);
     this.#sending -= n;
     this.#sent += n;
-    for (
-      let next = this.#flushes[0];
-      next !== undefined && next.upTo <= this.#sent;
-      next = this.#flushes[0]
-    ) {
-      this.#flushes.shift();
-      next.resume();
-    }
+    let next = this.#flushes.first;
+    for (; next !== undefined && next.upTo <= this.#sent; next = this.#flushes.first) next.resume();
     running.exit(this.#sendNext);
   };
 
   readonly #failed = (error: unknown): void => {
     this.#isSending = false;
     this.#failure = { error };
-    for (const flush of this.#flushes.splice(0)) flush.fail(error);
+    for (let wait = this.#flushes.first; wait !== undefined; wait = this.#flushes.first) wait.fail(error);
     this.#left = NOTHING;
     this.#parts = [];
     this.#texts = [];

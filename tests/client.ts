@@ -57,7 +57,7 @@ export class Client implements Disposable {
       parts.push(this.#unread);
       length += this.#unread.length;
     }
-    this.#unread = join(parts, length);
+    this.#unread = concat(parts);
     return this.#take(Math.min(count, length));
   }
 
@@ -108,7 +108,7 @@ export class Client implements Disposable {
   async #read(): Promise<boolean> {
     const n = await this.#connection.read(this.#buffer);
     if (n === null) return false;
-    this.#unread = join([this.#unread, this.#buffer.subarray(0, n)], this.#unread.length + n);
+    this.#unread = concat([this.#unread, this.#buffer.subarray(0, n)]);
     return true;
   }
 
@@ -141,8 +141,9 @@ export async function vanish(port: number, text = "", after = 1): Promise<void> 
   await once(socket, "close");
 }
 
-function join(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
+/** All of `parts`, one behind the other. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {
     whole.set(part, at);

@@ -84,10 +84,11 @@ const CORE: Record<string, string[]> = {
     "text.ts",
     "timer.ts",
   ],
-  "writer.ts": ["context.ts", "suspend.ts", "timer.ts", "wait.ts"],
+  "writer.ts": ["context.ts", "mailbox.ts", "suspend.ts", "timer.ts", "wait.ts"],
   "reader.ts": [
     "context.ts",
     "lines.ts",
+    "mailbox.ts",
     "pace.ts types",
     "suspend.ts",
     "telnet.ts",

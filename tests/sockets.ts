@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concat } from "./client.ts";
 import { BufferedStream, isDisconnect, type Server, Socket } from "../net.ts";
 
 const encoder = new TextEncoder();
@@ -64,13 +65,7 @@ export async function readBytes(socket: Socket): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const buffer = new Uint8Array(65_536);
   for (let n; (n = await socket.read(buffer)) !== null;) parts.push(buffer.slice(0, n));
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(parts);
 }
 
 /** What is read until the end, or until it fails: what was read, and the name of the error. */
