@@ -28,10 +28,10 @@ import {
   type Timer,
 } from "./timer.ts";
 import {
-  exits,
   isOrdered,
   onAbort,
   onTurn,
+  rejections,
   TaskletExit,
   type Wait,
   waitCounts,
@@ -58,6 +58,13 @@ export interface KillOptions {
    * @default {5000}
    */
   grace?: number | undefined;
+  /**
+   * What its waits reject with. One that is used again and again saves the making of an error, which costs as much as
+   * thirty messages; but its stack does not say who killed.
+   *
+   * @default {a new one, which names the tasklet}
+   */
+  exit?: TaskletExit | undefined;
 }
 
 /** The end of a tasklet that one joined and that has not returned. */
@@ -153,6 +160,13 @@ export let onFinish: (task: Life, f: (error: unknown) => unknown, watcher?: Life
 export let tendsChildren: (task: Life) => void;
 
 /**
+ * Kills all of `tasks` by one exit.
+ *
+ * @ignore
+ */
+export let killTogether: (tasks: readonly Life[], options: KillOptions) => Promise<void>;
+
+/**
  * A tasklet from its beginning to its end: what it is to those who know it, not to its own body.
  *
  * @typeParam R What the body returns, awaited.
@@ -231,6 +245,7 @@ export class Life<out R = unknown> extends Kin<Life>
     start = (task, body) => Life.#start(task, body);
     onFinish = (task, f, watcher) => Life.#watch({ watched: task, watcher, tell: f });
     tendsChildren = (task) => void (task.#tendsChildren = true);
+    killTogether = (tasks, options) => Life.#killTogether(tasks, options);
     // What consoles show of a tasklet, alone or in an error that carries one.
     Object.defineProperty(Life.prototype, Symbol.for("nodejs.util.inspect.custom"), {
       value(this: Life): string {
@@ -347,19 +362,20 @@ export class Life<out R = unknown> extends Kin<Life>
    * kills itself or an ancestor meets its own `TaskletExit` there.
    * @throws {RangeError} If `grace` is negative or not a number.
    */
-  kill({ grace = GRACE }: KillOptions = {}): Promise<void> {
+  kill({ grace = GRACE, exit }: KillOptions = {}): Promise<void> {
     checkMs("kill", "grace", grace);
-    this.#killTree(grace, new TaskletExit(`${this} was killed`));
-    if (this.#released) return pass(() => {});
+    this.#killTree(grace, exit ?? new TaskletExit(`${this} was killed`));
     const caller = current();
     // Lazily, because often nobody waits for it: then no deadline matters, and a tasklet that kills itself meets its
     // exit at its next wait point.
-    return new LazyWait(() => {
-      if (this.#released) return pass(() => {});
-      const wait = new EndWait<void>(caller, this);
-      if (wait.begin() && caller !== undefined && caller.isBelow(this)) wait.abort(caller.#exit);
-      return wait.promise;
-    });
+    return this.#released ? pass(() => {}) : new LazyWait(() => this.#untilReleased(caller));
+  }
+
+  #untilReleased(caller: Life | undefined): Promise<void> {
+    if (this.#released) return pass(() => {});
+    const wait = new EndWait<void>(caller, this);
+    if (wait.begin() && caller !== undefined && caller.isBelow(this)) wait.abort(caller.#exit);
+    return wait.promise;
   }
 
   /**
@@ -628,6 +644,16 @@ export class Life<out R = unknown> extends Kin<Life>
     for (const task of [...this.#killed()].reverse()) task.#stop(exit, end);
   }
 
+  static #killTogether(tasks: readonly Life[], { grace = GRACE, exit: given }: KillOptions): Promise<void> {
+    checkMs("kill", "grace", grace);
+    const exit = given ?? new TaskletExit(`${tasks.length} tasklets were killed together`);
+    for (const task of tasks) task.#killTree(grace, exit);
+    const caller = current();
+    return new LazyWait(async () => {
+      for (const task of tasks) await task.#untilReleased(caller);
+    });
+  }
+
   *#killed(): Generator<Life> {
     let tended = Infinity; // deeper levels are
     for (const [task, level] of this.tree()) {
@@ -669,7 +695,6 @@ export class Life<out R = unknown> extends Kin<Life>
   #meetExit(): void {
     while (this.waits !== undefined) {
       this.#told++;
-      exits.add(this.waits.promise);
       this.waits.abort(this.#exit);
     }
   }
@@ -690,12 +715,13 @@ export class Life<out R = unknown> extends Kin<Life>
   };
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
-    const task = current();
+    const isWait = rejections.has(promise);
+    const task = isWait ? rejections.get(promise) as Life | undefined : current();
     // Bun tells of a rejection in nobody's name. An exit ends whom it has to, so at least it is nobody's error.
     if (task === undefined) return reason instanceof TaskletExit;
     if (reason instanceof TaskletExit && task.inbox.isClosed) {
       // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
-      if (exits.delete(promise)) task.#told--;
+      if (isWait && reason === task.#exit) task.#told--;
       return true;
     }
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);

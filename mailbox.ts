@@ -250,14 +250,15 @@ export class Line<P extends Place<P>> {
     this.#last = place;
   }
 
-  /** Takes out. Without effect on who does not stand in the line. */
-  leave(place: P): void {
-    if (place.earlier === undefined && place !== this.first) return;
+  /** Takes out. Whether it stood in the line. */
+  leave(place: P): boolean {
+    if (place.earlier === undefined && place !== this.first) return false;
     this.length--;
     if (place.earlier !== undefined) place.earlier.later = place.later;
     else this.first = place.later;
     if (place.later !== undefined) place.later.earlier = place.earlier;
     else this.#last = place.earlier;
     place.earlier = place.later = undefined;
+    return true;
   }
 }

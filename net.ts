@@ -27,6 +27,7 @@
  * @module
  */
 import { running } from "./context.ts";
+import { Line, type Place } from "./mailbox.ts";
 import {
   type Address,
   type Connection,
@@ -127,9 +128,9 @@ export class Server implements AsyncDisposable {
   readonly #maxConnections: number;
   readonly #maxPerAddress: number;
   readonly #idleTimeout: number;
-  readonly #sockets = new Set<Socket>();
-  readonly #perAddress = new Map<string, number>(); // how many of them
-  readonly #unattended = new Set<Socket>(); // ... whose handler has not begun, and may be killed before it does
+  // No `Set`: one that many come to and go from leaves a chain of tables behind it, which keep them from being collected.
+  readonly #visits = new Line<Visit>();
+  readonly #perAddress = new Map<string, number>(); // how many of them, where that matters
   readonly #task: Tasklet<void>;
   #accepting: Promise<Connection> | undefined;
   #onRoom: (() => void) | undefined; // what waits for a connection to close
@@ -173,7 +174,7 @@ export class Server implements AsyncDisposable {
 
   /** How many connections are open. */
   get connections(): number {
-    return this.#sockets.size;
+    return this.#visits.length;
   }
 
   /**
@@ -183,7 +184,7 @@ export class Server implements AsyncDisposable {
    */
   async stop(options: KillOptions = {}): Promise<void> {
     await this.#task.kill(options);
-    for (const socket of this.#sockets) this.#part(socket); // of handlers that were abandoned
+    this.#partWithAll(); // whose handlers were abandoned
   }
 
   /** The same as {@linkcode Server.stop}. */
@@ -192,35 +193,35 @@ export class Server implements AsyncDisposable {
   }
 
   async #acceptAll(): Promise<void> {
+    const attending = { name: this.#handle.name || "handle" };
     try {
       while (true) {
         if (this.connections >= this.#maxConnections) await this.#room();
         const connection = await this.#accept();
         if (connection === undefined) return;
-        const socket = new Socket(connection, this.#idleTimeout);
-        if (!this.#welcome(socket)) continue;
-        this.#unattended.add(socket);
-        Tasklet.new(() => this.#attend(socket), { name: this.#handle.name || "handle" })();
+        const visit = this.#welcome(new Socket(connection, this.#idleTimeout));
+        if (visit !== undefined) Tasklet.new(() => this.#attend(visit), attending)();
       }
     } finally {
       close(this.#listener);
-      for (const socket of this.#unattended) this.#part(socket);
+      this.#partWithAll((visit) => !visit.isAttended); // whose handlers were killed before they began
       // The address is not free before the last accept has noticed.
       await this.#accepting?.then(() => {}, () => {});
     }
   }
 
   // Takes a socket in, or closes it, if there are too many from where it comes.
-  #welcome(socket: Socket): boolean {
-    const from = hostOf(socket);
+  #welcome(socket: Socket): Visit | undefined {
+    const from = this.#maxPerAddress === Infinity ? "" : hostOf(socket);
     const others = this.#perAddress.get(from) ?? 0;
-    if (others >= this.#maxPerAddress && from !== "") {
+    if (others >= this.#maxPerAddress) {
       socket.close();
-      return false;
+      return undefined;
     }
-    this.#perAddress.set(from, others + 1);
-    this.#sockets.add(socket);
-    return true;
+    if (from !== "") this.#perAddress.set(from, others + 1);
+    const visit: Visit = { socket, from, isAttended: false, earlier: undefined, later: undefined };
+    this.#visits.join(visit);
+    return visit;
   }
 
   // Not in the tasklet itself: one that is killed before it starts has no `finally`, and one whose handlers were
@@ -228,7 +229,7 @@ export class Server implements AsyncDisposable {
   #whenKilled(): void {
     close(this.#listener);
     running.run(undefined, () => this.#task.kill({ grace: Infinity })).then(() => {
-      for (const socket of this.#sockets) this.#part(socket);
+      this.#partWithAll();
     });
   }
 
@@ -256,28 +257,45 @@ export class Server implements AsyncDisposable {
     }, { what: "for a connection to close" });
   }
 
-  async #attend(socket: Socket): Promise<void> {
-    this.#unattended.delete(socket);
+  async #attend(visit: Visit): Promise<void> {
+    visit.isAttended = true;
     try {
-      await this.#handle(socket);
+      await this.#handle(visit.socket);
     } finally {
       try {
-        await Promise.all(Tasklet.current()!.children.map((child) => child.kill()));
+        const { children } = Tasklet.current()!;
+        if (children.length > 0) await Tasklet.killAll(children);
       } finally {
-        this.#part(socket);
+        this.#part(visit);
       }
     }
   }
 
-  #part(socket: Socket): void {
-    socket.close();
-    if (!this.#sockets.delete(socket)) return;
-    const from = hostOf(socket);
-    const others = this.#perAddress.get(from)! - 1;
-    if (others > 0) this.#perAddress.set(from, others);
-    else this.#perAddress.delete(from);
+  #part(visit: Visit): void {
+    visit.socket.close();
+    if (!this.#visits.leave(visit)) return;
+    const others = (this.#perAddress.get(visit.from) ?? 0) - 1;
+    if (others > 0) this.#perAddress.set(visit.from, others);
+    else this.#perAddress.delete(visit.from);
     this.#onRoom?.();
   }
+
+  #partWithAll(which: (visit: Visit) => boolean = () => true): void {
+    for (let visit = this.#visits.first; visit !== undefined;) {
+      const { later } = visit;
+      if (which(visit)) this.#part(visit);
+      visit = later;
+    }
+  }
+}
+
+/** A connection that is served. */
+interface Visit extends Place<Visit> {
+  readonly socket: Socket;
+  /** Its host, where those from one are counted. */
+  readonly from: string;
+  /** Whether its handler has begun: one that is killed before has no `finally`. */
+  isAttended: boolean;
 }
 
 /**

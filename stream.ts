@@ -108,7 +108,9 @@ export class BufferedStream implements AsyncDisposable {
    * @throws {RangeError} If a time is negative or not a number; then nothing is closed.
    */
   async close({ stall = 1000, timeout = Infinity, linger = 0 }: CloseOptions = {}): Promise<boolean> {
-    for (const [name, ms] of Object.entries({ stall, timeout, linger })) checkMs("close", name, ms);
+    checkMs("close", "stall", stall);
+    checkMs("close", "timeout", timeout);
+    checkMs("close", "linger", linger);
     const end = timeout === Infinity ? Infinity : now() + timeout;
     let exit: TaskletExit | undefined;
     try {

@@ -30,7 +30,7 @@
  * @module
  */
 import { running } from "./context.ts";
-import { daemons, JoinError, Life, onFinish, roots, start } from "./life.ts";
+import { daemons, JoinError, type KillOptions, killTogether, Life, onFinish, roots, start } from "./life.ts";
 import type { MailboxOptions } from "./mailbox.ts";
 import {
   type AnyMessage,
@@ -357,6 +357,18 @@ export class Tasklet<out R = unknown, in P extends AnyMessage = AnyMessage> exte
    */
   static joinChildren(options: WaitOptions = {}): Promise<unknown[]> {
     return Tasklet.joinAll(here("join children").children, options);
+  }
+
+  /**
+   * Kills all of `tasks`, and all below them, at once: as {@linkcode Life.kill} does each, by the same exit.
+   *
+   * @param options.grace Milliseconds for which `finally` blocks may wait. @default {5000}
+   * @param options.exit What their waits reject with. @default {a new one}
+   * @returns A promise, itself a wait point, that resolves when all cleanup has ended or was abandoned.
+   * @throws {RangeError} If `grace` is negative or not a number.
+   */
+  static killAll(tasks: Iterable<AnyTasklet>, options: KillOptions = {}): Promise<void> {
+    return killTogether([...tasks], options);
   }
 
   /**

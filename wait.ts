@@ -14,7 +14,6 @@
  *
  * @module
  */
-import { running } from "./context.ts";
 import { nextTurn, now, setTimer, TimeoutError, type Timer } from "./timer.ts";
 
 const MOST_DELIVERIES = 256;
@@ -118,7 +117,11 @@ function endTurn(): void {
 
 /** A promise that is rejected already; it counts as a delivery. */
 export function readyError(error: unknown, owner: Waiter | undefined): Promise<never> {
-  return isSpent() ? new Promise((_, reject) => onTurn(() => reject(error), owner)) : Promise.reject(error);
+  const promise = isSpent()
+    ? new Promise<never>((_, reject) => onTurn(() => reject(error), owner))
+    : Promise.reject(error);
+  rejections.set(promise, owner);
+  return promise;
 }
 
 /** A promise of a value that is there already; it counts as a delivery. */
@@ -130,9 +133,7 @@ export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
 export function refused(owner: Waiter | undefined, serving: boolean): Promise<never> | undefined {
   const refusal = owner?.refuse(serving);
   if (refusal === undefined) return undefined;
-  const promise = readyError(refusal, owner);
-  exits.add(promise);
-  return promise;
+  return readyError(refusal, owner);
 }
 
 /**
@@ -156,8 +157,11 @@ export interface WaitOptions {
   timeout?: number | undefined;
 }
 
-/** The promises by which tasklets have met their exit: if one of them is left alone, nobody was told by it. */
-export const exits: WeakSet<Promise<unknown>> = new WeakSet();
+/**
+ * In whose name promises were rejected that may be left alone. By itself, a rejection that nobody awaits is laid to
+ * whoever brings it about.
+ */
+export const rejections: WeakMap<Promise<unknown>, Waiter | undefined> = new WeakMap();
 
 /** Who waits, as a wait sees it. */
 export interface Waiter {
@@ -282,7 +286,6 @@ export abstract class Wait<T = unknown> {
     core.makePromise();
     const refusal = core.owner?.refuse(core.serving);
     if (refusal !== undefined) {
-      exits.add(core.promise);
       rejectInTurn(core, refusal);
       return false;
     }
@@ -374,9 +377,9 @@ export abstract class Wait<T = unknown> {
   }
 }
 
-// In the name of the owner: a rejection that nobody awaits is laid to whoever is running when it comes about.
 function reject(core: Core, error: unknown): void {
-  running.run(core.owner, core.reject, error);
+  rejections.set(core.promise, core.owner);
+  core.reject(error);
 }
 
 // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.

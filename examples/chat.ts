@@ -33,27 +33,27 @@ export interface Room {
 
 /** Starts the chat server. */
 export function chat(options: ChatOptions = {}): Server {
-  const clients = new Set<Client>();
+  let clients: readonly Client[] = [];
   const { room } = options;
-  room?.listen((lines) => Client.multicast([...clients], lines));
+  room?.listen((lines) => Client.multicast(clients, lines));
 
   async function handle(socket: Socket): Promise<void> {
     const client = new Client(socket, options);
     let farewell: string | undefined = "server is shutting down";
-    clients.add(client);
+    clients = [...clients, client];
     client.writeLine("type 'quit' to exit..");
     try {
       for await (const msg of Tasklet.receive()) {
         const lines: string[] = [];
         let goesOn = hear(msg, lines);
         for (const next of Tasklet.pending()) goesOn = goesOn && hear(next, lines);
-        Client.multicast([...clients].filter((other) => other !== client), lines);
+        Client.multicast(clients.filter((other) => other !== client), lines);
         room?.say(lines);
         if (!goesOn) break;
       }
       farewell = undefined;
     } finally {
-      clients.delete(client);
+      clients = clients.filter((other) => other !== client);
       await client.close(farewell);
     }
   }

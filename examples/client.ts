@@ -17,6 +17,7 @@ import {
   type PaceOptions,
   type Socket,
   Tasklet,
+  TaskletExit,
   TimeoutError,
 } from "../mod.ts";
 
@@ -53,6 +54,8 @@ const LARGEST = 8_388_608;
 // How many milliseconds a client has to take its last lines, if it reads at all: when it goes, and when all must go.
 const PARTING = 60_000;
 const FAREWELL = 1000;
+// One for all clients: to make an error for each would cost as much as what a short visit says.
+const LEFT = new TaskletExit("the client has left");
 
 /** A client, as the tasklet sees it that serves it. */
 export class Client {
@@ -132,8 +135,7 @@ export class Client {
 
   /** Sends what is queued, and a farewell, to a client that takes it, then closes. */
   async close(farewell?: string): Promise<void> {
-    await this.#reader.kill();
-    await this.#writer.kill(); // it leaves its lines to the stream
+    await Tasklet.killAll([this.#reader, this.#writer], { exit: LEFT }); // the writer leaves its lines to the stream
     const last = farewell ?? this.#lastWords;
     if (last !== undefined) this.#stream.writer.writeLine(last);
     const linger = this.#lastWords === undefined ? 0 : FAREWELL; // it may be sending still, and should read why it goes

@@ -39,7 +39,7 @@ export async function simulate(address: Address, { names, seconds, log }: Simula
       );
     });
     await Tasklet.sleep(1000 * seconds);
-    await Promise.all([gate, ...users].map((task) => task.kill()));
+    await Tasklet.killAll([gate, ...users]);
   });
 }
 

@@ -100,6 +100,7 @@ const CORE: Record<string, string[]> = {
   "net.ts": [
     "context.ts",
     "lines.ts",
+    "mailbox.ts",
     "network.ts",
     "pace.ts",
     "stream.ts",
