@@ -13,7 +13,7 @@ import { hook } from "./hook.ts";
 import { Inbox } from "./inbox.ts";
 import { Kin } from "./kin.ts";
 import type { Binding, LocalScope } from "./local.ts";
-import type { MailboxOptions } from "./mailbox.ts";
+import { Line, type MailboxOptions, type Place } from "./mailbox.ts";
 import { onFloatingRejection } from "./program.ts";
 import { report } from "./report.ts";
 import { cycleOf, EndWait, JoinWait, LazyWait, pass } from "./suspend.ts";
@@ -31,7 +31,7 @@ import {
   isOrdered,
   onAbort,
   onTurn,
-  rejections,
+  ownerOf,
   TaskletExit,
   type Wait,
   waitCounts,
@@ -160,6 +160,14 @@ export let onFinish: (task: Life, f: (error: unknown) => unknown, watcher?: Life
 export let tendsChildren: (task: Life) => void;
 
 /**
+ * Kills what is left of the children of `task` when its body has ended in any way; one that has returned waits for them, as
+ * a rule.
+ *
+ * For writers of modules like servers.
+ */
+export let endsChildren: (task: Life) => void;
+
+/**
  * Kills all of `tasks` by one exit.
  *
  * @ignore
@@ -187,6 +195,7 @@ export class Life<out R = unknown> extends Kin<Life>
   #unfinished = 0; // children that are neither finished nor abandoned
   #isScope = false;
   #tendsChildren = false; // a kill leaves its children to its body
+  #endsChildren = false; // they are killed also if its body has returned
 
   /**
    * What arrives.
@@ -205,7 +214,7 @@ export class Life<out R = unknown> extends Kin<Life>
 
   #asked = false; // somebody wants to know how it ended
   #askers = 0; // ... and has not begun to join
-  #monitors: Set<Monitor> | undefined; // of others, on this one
+  #monitors: Line<Monitor> | undefined; // of others, on this one
   #watching: Set<Monitor> | undefined; // of this one, on others
   #onSignal: Disposable | undefined;
 
@@ -243,8 +252,10 @@ export class Life<out R = unknown> extends Kin<Life>
   static {
     isAtWork = (task) => task.#phase === "body" && !task.#released && task.waits === undefined;
     start = (task, body) => Life.#start(task, body);
-    onFinish = (task, f, watcher) => Life.#watch({ watched: task, watcher, tell: f });
+    onFinish = (task, f, watcher) =>
+      Life.#watch({ watched: task, watcher, tell: f, earlier: undefined, later: undefined });
     tendsChildren = (task) => void (task.#tendsChildren = true);
+    endsChildren = (task) => void (task.#endsChildren = true);
     killTogether = (tasks, options) => Life.#killTogether(tasks, options);
     // What consoles show of a tasklet, alone or in an error that carries one.
     Object.defineProperty(Life.prototype, Symbol.for("nodejs.util.inspect.custom"), {
@@ -541,7 +552,7 @@ export class Life<out R = unknown> extends Kin<Life>
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
     this.inbox.giveUp({ deferred: false, cause: this.#end });
-    if (!this.#exitedWell && this.hasChildren) this.#killChildren();
+    if (this.hasChildren && (this.#endsChildren || !this.#exitedWell)) this.#killChildren();
     this.#finishIfAlone();
   }
 
@@ -607,8 +618,8 @@ export class Life<out R = unknown> extends Kin<Life>
     }
   }
 
-  #tellMonitors(monitors: Set<Monitor>): void {
-    for (const monitor of monitors) {
+  #tellMonitors(monitors: Line<Monitor>): void {
+    for (let monitor = monitors.first; monitor !== undefined; monitor = monitors.first) {
       Life.#unwatch(monitor);
       if (monitor.tell(this.#end) === true) this.#asked = true;
     }
@@ -715,8 +726,8 @@ export class Life<out R = unknown> extends Kin<Life>
   };
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
-    const isWait = rejections.has(promise);
-    const task = isWait ? rejections.get(promise) as Life | undefined : current();
+    const [isWait, owner] = ownerOf(promise);
+    const task = isWait ? owner as Life | undefined : current();
     // Bun tells of a rejection in nobody's name. An exit ends whom it has to, so at least it is nobody's error.
     if (task === undefined) return reason instanceof TaskletExit;
     if (reason instanceof TaskletExit && task.inbox.isClosed) {
@@ -733,19 +744,19 @@ export class Life<out R = unknown> extends Kin<Life>
     if (watched.#released) {
       tell(watched.#end);
     } else {
-      (watched.#monitors ??= new Set()).add(monitor);
+      (watched.#monitors ??= new Line()).join(monitor);
       if (watcher !== undefined) (watcher.#watching ??= new Set()).add(monitor);
     }
     return { [Symbol.dispose]: () => Life.#unwatch(monitor) };
   }
 
   static #unwatch(monitor: Monitor): void {
-    monitor.watched.#monitors?.delete(monitor);
+    monitor.watched.#monitors?.leave(monitor);
     if (monitor.watcher !== undefined) monitor.watcher.#watching?.delete(monitor);
   }
 }
 
-interface Monitor {
+interface Monitor extends Place<Monitor> {
   readonly watched: Life;
   readonly watcher: Life | undefined;
   /** Whether the error is somebody's concern now. */

@@ -39,6 +39,7 @@ import {
   type SystemErrorName,
 } from "./network.ts";
 import type { ByteStream } from "./stream.ts";
+import { endsChildren, onFinish } from "./life.ts";
 import { pass, type Start, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
@@ -125,6 +126,7 @@ export class Server implements AsyncDisposable {
   readonly address: Address;
   readonly #listener: Listener;
   readonly #handle: Handler;
+  readonly #attending: { readonly name: string };
   readonly #maxConnections: number;
   readonly #maxPerAddress: number;
   readonly #idleTimeout: number;
@@ -139,11 +141,13 @@ export class Server implements AsyncDisposable {
     this.#listener = listener;
     this.address = addressOf(listener.addr);
     this.#handle = handle;
+    this.#attending = { name: handle.name || "handle" };
     this.#maxConnections = options.maxConnections;
     this.#maxPerAddress = options.maxPerAddress;
     this.#idleTimeout = options.idleTimeout;
     this.#task = Tasklet.new(() => this.#acceptAll(), { name: "server" })();
-    this.#task.signal.addEventListener("abort", () => this.#whenKilled());
+    // Not in the tasklet alone: one that is killed before it starts has no `finally`.
+    this.#task.signal.addEventListener("abort", () => close(listener));
   }
 
   /**
@@ -184,7 +188,6 @@ export class Server implements AsyncDisposable {
    */
   async stop(options: KillOptions = {}): Promise<void> {
     await this.#task.kill(options);
-    this.#partWithAll(); // whose handlers were abandoned
   }
 
   /** The same as {@linkcode Server.stop}. */
@@ -193,18 +196,16 @@ export class Server implements AsyncDisposable {
   }
 
   async #acceptAll(): Promise<void> {
-    const attending = { name: this.#handle.name || "handle" };
     try {
       while (true) {
         if (this.connections >= this.#maxConnections) await this.#room();
         const connection = await this.#accept();
         if (connection === undefined) return;
         const visit = this.#welcome(new Socket(connection, this.#idleTimeout));
-        if (visit !== undefined) Tasklet.new(() => this.#attend(visit), attending)();
+        if (visit !== undefined) this.#attend(visit);
       }
     } finally {
       close(this.#listener);
-      this.#partWithAll((visit) => !visit.isAttended); // whose handlers were killed before they began
       // The address is not free before the last accept has noticed.
       await this.#accepting?.then(() => {}, () => {});
     }
@@ -219,18 +220,9 @@ export class Server implements AsyncDisposable {
       return undefined;
     }
     if (from !== "") this.#perAddress.set(from, others + 1);
-    const visit: Visit = { socket, from, isAttended: false, earlier: undefined, later: undefined };
+    const visit: Visit = { socket, from, earlier: undefined, later: undefined };
     this.#visits.join(visit);
     return visit;
-  }
-
-  // Not in the tasklet itself: one that is killed before it starts has no `finally`, and one whose handlers were
-  // abandoned does not come to it. The grace is that of whoever kills.
-  #whenKilled(): void {
-    close(this.#listener);
-    running.run(undefined, () => this.#task.kill({ grace: Infinity })).then(() => {
-      this.#partWithAll();
-    });
   }
 
   // The next connection, or `undefined` when the listener was closed.
@@ -257,18 +249,11 @@ export class Server implements AsyncDisposable {
     }, { what: "for a connection to close" });
   }
 
-  async #attend(visit: Visit): Promise<void> {
-    visit.isAttended = true;
-    try {
-      await this.#handle(visit.socket);
-    } finally {
-      try {
-        const { children } = Tasklet.current()!;
-        if (children.length > 0) await Tasklet.killAll(children);
-      } finally {
-        this.#part(visit);
-      }
-    }
+  // No async function around the handler: for each connection it would be one more to keep.
+  #attend(visit: Visit): void {
+    const task = Tasklet.new(this.#handle, this.#attending)(visit.socket);
+    endsChildren(task);
+    onFinish(task, () => this.#part(visit));
   }
 
   #part(visit: Visit): void {
@@ -279,14 +264,6 @@ export class Server implements AsyncDisposable {
     else this.#perAddress.delete(visit.from);
     this.#onRoom?.();
   }
-
-  #partWithAll(which: (visit: Visit) => boolean = () => true): void {
-    for (let visit = this.#visits.first; visit !== undefined;) {
-      const { later } = visit;
-      if (which(visit)) this.#part(visit);
-      visit = later;
-    }
-  }
 }
 
 /** A connection that is served. */
@@ -294,8 +271,6 @@ interface Visit extends Place<Visit> {
   readonly socket: Socket;
   /** Its host, where those from one are counted. */
   readonly from: string;
-  /** Whether its handler has begun: one that is killed before has no `finally`. */
-  isAttended: boolean;
 }
 
 /**

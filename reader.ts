@@ -25,6 +25,8 @@ export class UnexpectedEndError extends Error {
 
 const NOTHING = new Uint8Array(0);
 
+let nextLine: (reader: BufferedReader, loop: LineLoop) => Promise<IteratorResult<string>>;
+
 /** The reading side of a {@linkcode BufferedStream}. Lines and bytes may be read in turn, by one tasklet at a time. */
 export class BufferedReader {
   readonly #socket: ByteStream;
@@ -36,6 +38,10 @@ export class BufferedReader {
   readonly #waits = new Line<ReadWait>();
   #isAdvancing = false; // bytes are being split, or read into #room
   #room: Uint8Array = NOTHING;
+
+  static {
+    nextLine = (reader, loop) => reader.#nextLine(loop);
+  }
 
   /** Use {@linkcode BufferedStream}. `telnet` is where negotiation is answered, if it is understood. */
   constructor(
@@ -59,24 +65,28 @@ export class BufferedReader {
    */
   readLine(): Promise<string | null> {
     if (this.#pace !== undefined) return this.#readLineAtPace(this.#pace);
-    return this.#take(LINE, this.#takeLine);
+    return this.#take(LINE, takeLine);
   }
 
   // Nothing is taken before its time, so a kill meanwhile loses nothing.
   async #readLineAtPace(pace: Pace): Promise<string | null> {
     const delay = pace.delay(now());
     if (delay > 0) await sleep(delay);
-    const line = await this.#take(LINE, this.#takeLine);
+    const line = await this.#take(LINE, takeLine);
     if (line !== null) pace.count(now());
     return line;
   }
 
   /** Reads lines until the end; `break` leaves the rest for later. */
   readLines(): AsyncIterableIterator<string> {
-    // Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
-    const takeResult = () => resultOf(this.#takeLine());
+    return this.#pace === undefined
+      ? new LineLoop(this, originOf(this.#socket), this.#waits)
+      : this.#linesAtPace();
+  }
+
+  #linesAtPace(): AsyncIterableIterator<string> {
     const iterator: AsyncIterableIterator<string> = {
-      next: () => this.#pace === undefined ? this.#take(LINE, takeResult) : this.readLine().then(resultOf),
+      next: () => this.readLine().then(resultOf),
       return: () => Promise.resolve({ done: true, value: undefined }),
       [Symbol.asyncIterator]: () => iterator,
     };
@@ -106,7 +116,7 @@ export class BufferedReader {
    */
   readChunk(max = 65_536): Promise<Uint8Array<ArrayBuffer> | null> {
     checkCount("max", max, 1);
-    return this.#take(1, () => this.#buffer.length === 0 ? null : this.#buffer.takeBytes(max));
+    return this.#take(1, (buffer) => buffer.length === 0 ? null : buffer.takeBytes(max));
   }
 
   /**
@@ -116,7 +126,7 @@ export class BufferedReader {
    */
   readBytes(n: number): Promise<Uint8Array<ArrayBuffer> | null> {
     checkCount("n", n, 0);
-    return this.#take(n, () => this.#buffer.length === 0 && n > 0 ? null : this.#buffer.takeBytes(n));
+    return this.#take(n, (buffer) => buffer.length === 0 && n > 0 ? null : buffer.takeBytes(n));
   }
 
   /**
@@ -126,19 +136,23 @@ export class BufferedReader {
    */
   readExactly(n: number): Promise<Uint8Array<ArrayBuffer>> {
     checkCount("n", n, 0);
-    return this.#take(n, () => {
-      if (this.#buffer.length >= n) return this.#buffer.takeBytes(n);
-      throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${this.#buffer.length}`);
+    return this.#take(n, (buffer) => {
+      if (buffer.length >= n) return buffer.takeBytes(n);
+      throw new UnexpectedEndError(`Cannot read ${n} bytes: the stream ended after ${buffer.length}`);
     });
   }
 
-  // A property, so that a line costs no closure.
-  readonly #takeLine = (): string | null => this.#buffer.takeLine()!;
-
   // Waits until so many bytes are there, or the end, and takes what is wanted of them.
-  #take<T>(bytes: number | typeof LINE, take: () => T): Promise<T> {
-    if (this.#isThere(bytes)) return pass(take);
-    const wait = new ReadWait<T>(bytes, take, originOf(this.#socket), this.#waits);
+  #take<T>(bytes: number | typeof LINE, take: Take<T>): Promise<T> {
+    if (this.#isThere(bytes)) return pass(take, this.#buffer);
+    return this.#wait(new ReadWait<T>(bytes, take, originOf(this.#socket), this.#waits));
+  }
+
+  #nextLine(loop: LineLoop): Promise<IteratorResult<string>> {
+    return this.#isThere(LINE) ? pass(takeResult, this.#buffer) : this.#wait(loop);
+  }
+
+  #wait<T>(wait: ReadWait<T>): Promise<T> {
     if (wait.begin()) {
       this.#waits.join(wait as ReadWait);
       if (!this.#isAdvancing) this.#advance();
@@ -157,23 +171,24 @@ export class BufferedReader {
     this.#isAdvancing = first !== undefined;
     if (first === undefined) return;
     if (first.bytes === LINE && this.#buffer.length > 0 && (!isSplit || this.#buffer.hasEnded)) {
-      this.#buffer.split().then(this.#hasSplit, this.#hasFailed);
+      this.#buffer.split().then(() => this.#hasSplit(), this.#hasFailed);
     } else if (this.#failure !== undefined) {
       this.#hasFailed(this.#failure.error);
     } else {
       this.#room = this.#buffer.room(first.bytes === LINE ? 0 : CHUNK);
-      running.exit(this.#read); // in nobody's name
+      running.exit(BufferedReader.#read, this); // in nobody's name
     }
   }
 
-  readonly #read = (): void => {
+  static #read(this: void, reader: BufferedReader): void {
     try {
-      this.#socket.read(this.#room).then(this.#hasRead, this.#hasFailed);
+      reader.#socket.read(reader.#room).then(reader.#hasRead, reader.#hasFailed);
     } catch (error) {
-      this.#hasFailed(error); // a socket that throws at once is as gone as one that rejects
+      reader.#hasFailed(error); // a socket that throws at once is as gone as one that rejects
     }
-  };
+  }
 
+  // Properties, so that a read costs no closures.
   readonly #hasRead = (n: number | null): void => {
     if (n === null) this.#buffer.end();
     else this.#keep(n);
@@ -181,10 +196,10 @@ export class BufferedReader {
     this.#advance();
   };
 
-  readonly #hasSplit = (): void => {
+  #hasSplit(): void {
     this.#endWaits();
     this.#advance(true);
-  };
+  }
 
   #keep(n: number): void {
     if (this.#filter === undefined) return this.#buffer.filled(n);
@@ -197,7 +212,7 @@ export class BufferedReader {
   // Ends the waits of those for whom enough has come.
   #endWaits(): void {
     let wait = this.#waits.first;
-    for (; wait !== undefined && this.#isThere(wait.bytes); wait = this.#waits.first) wait.end();
+    for (; wait !== undefined && this.#isThere(wait.bytes); wait = this.#waits.first) wait.end(this.#buffer);
   }
 
   readonly #hasFailed = (error: unknown): void => {
@@ -213,18 +228,29 @@ const LINE = "line";
 // How many bytes are read at once, at least, for who does not want lines.
 const CHUNK = 4096;
 
+/** What takes what is wanted, once it is there. */
+type Take<T> = (buffer: LineBuffer) => T;
+
+function takeLine(buffer: LineBuffer): string | null {
+  return buffer.takeLine()!;
+}
+
+function takeResult(buffer: LineBuffer): IteratorResult<string> {
+  return resultOf(takeLine(buffer));
+}
+
 /** A wait for what comes in. */
 class ReadWait<T = unknown> extends Wait<T> implements Place<ReadWait> {
   earlier: ReadWait | undefined;
   later: ReadWait | undefined;
   /** How many bytes must be there. */
   readonly bytes: number | typeof LINE;
-  readonly #take: () => T;
+  readonly #take: Take<T>;
   readonly #line: Line<ReadWait>;
 
   constructor(
     bytes: number | typeof LINE,
-    take: () => T,
+    take: Take<T>,
     origin: Origin,
     line: Line<ReadWait>,
   ) {
@@ -239,10 +265,10 @@ class ReadWait<T = unknown> extends Wait<T> implements Place<ReadWait> {
   }
 
   /** Ends well, with what has come. */
-  end(): void {
+  end(buffer: LineBuffer): void {
     let taken: T;
     try {
-      taken = this.#take();
+      taken = this.#take(buffer);
     } catch (error) {
       return this.fail(error);
     }
@@ -251,6 +277,35 @@ class ReadWait<T = unknown> extends Wait<T> implements Place<ReadWait> {
 
   protected override left(): void {
     this.#line.leave(this as ReadWait);
+  }
+}
+
+/**
+ * A loop over lines as they come, and its wait for the next one.
+ *
+ * Written by hand: in the body of an async generator, the running tasklet is whoever calls `next`.
+ */
+class LineLoop extends ReadWait<IteratorResult<string>> implements AsyncIterableIterator<string> {
+  readonly #reader: BufferedReader;
+
+  constructor(reader: BufferedReader, origin: Origin, line: Line<ReadWait>) {
+    super(LINE, takeResult, origin, line);
+    this.#reader = reader;
+  }
+
+  next(): Promise<IteratorResult<string>> {
+    // Whoever asks twice at once has two loops, in effect; so has whoever asks in another's.
+    const isFree = !this.open && this.owner === running.getStore();
+    return isFree ? nextLine(this.#reader, this) : this.#reader.readLines().next();
+  }
+
+  return(): Promise<IteratorResult<string>> {
+    this.resume({ done: true, value: undefined }); // whoever waits for the next one gets none
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 }
 

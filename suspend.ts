@@ -242,13 +242,16 @@ function wayDown(ancestor: Waiter, descendant: Waiter): Waiter[] {
  * A wait point for what is there already: it waits only for its turn.
  *
  * @param take Takes it, or throws what the wait rejects with. Not called if the tasklet is killed.
+ * @param from What `take` gets.
  */
-export function pass<T>(take: () => T): Promise<T> {
+export function pass<T>(take: () => T): Promise<T>;
+export function pass<T, A>(take: (from: A) => T, from: A): Promise<T>;
+export function pass<T, A>(take: (from: A) => T, from?: A): Promise<T> {
   const owner = waiter();
   const refusal = refused(owner, false);
   if (refusal !== undefined) return refusal;
   try {
-    return ready(take(), owner);
+    return ready(take(from as A), owner);
   } catch (error) {
     return readyError(error, owner);
   }

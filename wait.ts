@@ -120,7 +120,7 @@ export function readyError(error: unknown, owner: Waiter | undefined): Promise<n
   const promise = isSpent()
     ? new Promise<never>((_, reject) => onTurn(() => reject(error), owner))
     : Promise.reject(error);
-  rejections.set(promise, owner);
+  lay(promise, owner);
   return promise;
 }
 
@@ -157,11 +157,20 @@ export interface WaitOptions {
   timeout?: number | undefined;
 }
 
-/**
- * In whose name promises were rejected that may be left alone. By itself, a rejection that nobody awaits is laid to
- * whoever brings it about.
- */
-export const rejections: WeakMap<Promise<unknown>, Waiter | undefined> = new WeakMap();
+const OWNER: unique symbol = Symbol("owner");
+
+/** A promise that says who waited. */
+type Owned = Promise<unknown> & { [OWNER]?: Waiter | undefined };
+
+// By itself, a rejection that nobody awaits is laid to whoever brings it about.
+function lay(promise: Owned, owner: Waiter | undefined): void {
+  promise[OWNER] = owner;
+}
+
+/** Whether `promise` is that of a wait which was rejected, and who waited; `undefined` outside of any tasklet. */
+export function ownerOf(promise: Promise<unknown>): [isWait: boolean, owner: Waiter | undefined] {
+  return [OWNER in promise, (promise as Owned)[OWNER]];
+}
 
 /** Who waits, as a wait sees it. */
 export interface Waiter {
@@ -378,7 +387,7 @@ export abstract class Wait<T = unknown> {
 }
 
 function reject(core: Core, error: unknown): void {
-  rejections.set(core.promise, core.owner);
+  lay(core.promise, core.owner);
   core.reject(error);
 }
 

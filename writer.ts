@@ -189,27 +189,26 @@ export class BufferedWriter {
   // Sends until nothing is queued, in nobody's name. Whoever flushes gets the error, or whoever writes next.
   #send(): void {
     this.#isSending = true;
-    running.exit(this.#sendNext); // holds until it returns, and costs a hundredth of `run`
+    running.exit(BufferedWriter.#sendNext, this); // holds until it returns, and costs a hundredth of `run`
   }
 
-  // Properties, so that a write costs no closures.
-  readonly #sendNext = (): void => {
-    if (this.#left.length === 0) this.#left = this.#take();
-    if (this.#left.length === 0) return void (this.#isSending = false);
-    this.#stalledSince = now();
-    this.#writeSome(this.#left).then(this.#sentSome, this.#failed);
-  };
+  static #sendNext(this: void, writer: BufferedWriter): void {
+    if (writer.#left.length === 0) writer.#left = writer.#take();
+    if (writer.#left.length === 0) return void (writer.#isSending = false);
+    writer.#stalledSince = now();
+    writer.#writeSome(writer.#left).then((n) => writer.#sentSome(n), (error) => writer.#failed(error));
+  }
 
-  readonly #sentSome = (n: number): void => {
+  #sentSome(n: number): void {
     this.#left = n === this.#left.length ? NOTHING : this.#left.subarray(n);
     this.#sending -= n;
     this.#sent += n;
     let next = this.#flushes.first;
     for (; next !== undefined && next.upTo <= this.#sent; next = this.#flushes.first) next.resume();
-    running.exit(this.#sendNext);
-  };
+    running.exit(BufferedWriter.#sendNext, this);
+  }
 
-  readonly #failed = (error: unknown): void => {
+  #failed(error: unknown): void {
     this.#isSending = false;
     this.#failure = { error };
     for (let wait = this.#flushes.first; wait !== undefined; wait = this.#flushes.first) wait.fail(error);
@@ -217,7 +216,7 @@ export class BufferedWriter {
     this.#parts = [];
     this.#texts = [];
     this.#length = this.#queued = this.#sending = 0;
-  };
+  }
 
   #writeSome(bytes: Uint8Array): Promise<number> {
     try {

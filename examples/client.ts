@@ -66,7 +66,7 @@ export class Client {
   readonly #queue: Queue = { lines: 0, length: 0 };
   #isDropped = false;
   readonly #backlog: number;
-  readonly #log: (line: string) => void;
+  readonly #log: ((line: string) => void) | undefined;
   #lastWords: string | undefined; // why it has to go
 
   /**
@@ -76,7 +76,7 @@ export class Client {
    */
   constructor(
     socket: Socket,
-    { maxLine, linePace, backlog = 1000, log = () => {} }: ClientOptions,
+    { maxLine, linePace, backlog = 1000, log }: ClientOptions,
     read: Read = readLines,
   ) {
     this.#stream = new BufferedStream(socket, {
@@ -118,19 +118,19 @@ export class Client {
     if (this.#isDropped || (!isFull && this.#queue.length < LARGEST)) return;
     this.#isDropped = true;
     if (MSG_QUIT.send(this.#task)()) {
-      this.#log(`dropped a client that takes nothing: ${this.#queue.lines} lines wait for it`);
+      this.#log?.(`dropped a client that takes nothing: ${this.#queue.lines} lines wait for it`);
     }
   }
 
-  async #read(read: Read): Promise<void> {
-    try {
-      await read(this.#stream.reader, this.#task);
-    } catch (error) {
+  // No async function: for each client it would be one more to keep.
+  #read(read: Read): Promise<void> {
+    const end = () => void MSG_QUIT.send(this.#task)();
+    return read(this.#stream.reader, this.#task).then(end, (error) => {
       if (error instanceof LineTooLongError) this.#lastWords = "line too long, goodbye";
       else if (error instanceof TimeoutError) this.#lastWords = "silent for too long, goodbye";
       else if (!isDisconnect(error)) throw error;
-    }
-    MSG_QUIT.send(this.#task)();
+      end();
+    });
   }
 
   /** Sends what is queued, and a farewell, to a client that takes it, then closes. */
@@ -160,22 +160,23 @@ interface Queue {
 }
 
 async function writeAll(stream: BufferedStream, client: Tasklet, queue: Queue): Promise<void> {
-  const write = (messages: Iterable<AnyMessage>) => {
-    for (const msg of messages) {
-      if (msg.match(MSG_WRITE_LINE)) stream.writer.writeLine(msg.args[0]);
-      else if (msg.match(MSG_WRITE)) stream.writer.write(msg.args[0]);
-    }
-    queue.lines = queue.length = 0;
-  };
   try {
     for await (const batch of Tasklet.batches()) { // what others say in the same turn goes along
-      write(batch);
+      write(batch, stream, queue);
       await stream.writer.flush();
     }
   } catch (error) {
     if (!isDisconnect(error)) throw error;
     MSG_QUIT.send(client)();
   } finally {
-    write(Tasklet.pending());
+    write(Tasklet.pending(), stream, queue);
   }
+}
+
+function write(messages: Iterable<AnyMessage>, { writer }: BufferedStream, queue: Queue): void {
+  for (const msg of messages) {
+    if (msg.match(MSG_WRITE_LINE)) writer.writeLine(msg.args[0]);
+    else if (msg.match(MSG_WRITE)) writer.write(msg.args[0]);
+  }
+  queue.lines = queue.length = 0;
 }

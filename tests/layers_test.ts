@@ -30,7 +30,7 @@ const CORE: Record<string, string[]> = {
     "inbox.ts",
     "kin.ts",
     "local.ts types",
-    "mailbox.ts types",
+    "mailbox.ts",
     "program.ts",
     "report.ts",
     "suspend.ts",
@@ -99,6 +99,7 @@ const CORE: Record<string, string[]> = {
   "stream.ts": ["pace.ts", "reader.ts", "suspend.ts", "timer.ts", "wait.ts", "writer.ts"],
   "net.ts": [
     "context.ts",
+    "life.ts",
     "lines.ts",
     "mailbox.ts",
     "network.ts",
