@@ -24,6 +24,8 @@ import { onAbort, onTurn, ready, Wait, type Waiter } from "./wait.ts";
 
 type Classes = readonly MessageConstructor[] | undefined;
 
+const NONE: readonly never[] = [];
+
 // Messages that are never dropped for newer ones.
 const notices = new WeakSet<AnyMessage>();
 
@@ -433,7 +435,7 @@ class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements Async
 class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   implements AsyncIterableIterator<AnyMessage[]> {
   readonly #timeout: number;
-  #last: AnyMessage[] = []; // the batch that the loop is busy with
+  #last: readonly AnyMessage[] = NONE; // the batch that the loop is busy with
   #isDue = false; // what there is at the end of the turn is the next one
   readonly #endOfTurn = (): void => this.#takeAll();
 
@@ -449,7 +451,7 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
 
   next(): Promise<IteratorResult<AnyMessage[]>> {
     for (const message of this.#last) this.inbox.forget(message);
-    this.#last = [];
+    this.#last = NONE;
     // Whoever asks twice at once has two loops, in effect.
     const wait = this.open ? new BatchReception(this.owner!, this.inbox, this.#timeout) : this;
     const promise = this.inbox.wait(wait, this.inbox.length > 0 ? Infinity : this.#timeout);
@@ -466,9 +468,10 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   #takeAll(): void {
     this.#isDue = false;
     if (!this.open || this.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
-    this.#last = [this.inbox.take(undefined)!]; // as a literal, because an empty one grows to 17 places at once
-    for (let n = this.inbox.length; n > 0; n--) this.#last.push(this.inbox.take(undefined)!);
-    this.resumeInTurn({ done: false, value: this.#last });
+    const batch = [this.inbox.take(undefined)!]; // as a literal, because an empty one grows to 17 places at once
+    for (let n = this.inbox.length; n > 0; n--) batch.push(this.inbox.take(undefined)!);
+    this.#last = batch;
+    this.resumeInTurn({ done: false, value: batch });
   }
 
   // Takes nothing before the end of the turn: until then it is queued, and lost by no kill.

@@ -206,7 +206,7 @@ export class Life<out R = unknown> extends Kin<Life>
 
   #exit: TaskletExit | undefined; // it has been killed
   #told = 0; // ... and has met the exit at so many wait points that somebody awaited
-  #graceEnd = Infinity; // ... and may wait until then
+  #graceEnd: number | undefined; // ... and may wait until then
   #graceOver = false; // ... which is over
   #released = false; // joiners, monitors and parent no longer wait for it: finished or abandoned
   #graceTimer: Timer | undefined;
@@ -558,7 +558,7 @@ export class Life<out R = unknown> extends Kin<Life>
 
   #killChildren(): void {
     const exit = new TaskletExit(`${this} has ended`, { cause: this.#end });
-    const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd - now());
+    const grace = this.#exit === undefined ? GRACE : Math.max(0, this.#graceEnd! - now());
     for (const child of this.children.reverse()) {
       if (child.#exit === undefined) child.#killTree(grace, exit);
     }

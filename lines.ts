@@ -10,11 +10,14 @@
  */
 import { TextLineStream } from "@std/streams/text-line-stream";
 
-const SMALLEST_ROOM = 1024; // what an idle connection holds
+const SMALLEST_ROOM = 512; // what an idle connection holds
 const LARGEST_ROOM = 65_536; // what a busy one reads at once
-const STEP = 8; // from one to the other there are two
+const STEP = 16; // from one to the other there are two
 const LF = 10;
 const CR = 13;
+// One of each for all buffers that have nothing.
+const NO_BYTES = new Uint8Array(0);
+const NOTHING: readonly never[] = [];
 
 /** A line that is longer than allowed. The stream gives no further lines after it. */
 export class LineTooLongError extends Error {
@@ -38,7 +41,7 @@ export class LineTooLongError extends Error {
  */
 export class LineBuffer {
   readonly #maxLineLength: number;
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #bytes: Uint8Array<ArrayBuffer> = NO_BYTES;
   #start = 0; // of what is not read yet
   #end = 0;
   #searched = 0; // up to here there is no line end that is not counted in #sizes
@@ -46,8 +49,8 @@ export class LineBuffer {
   #hasEnded = false;
   #isTooLong = false;
   // Lines that were split ahead; their bytes count as unread until the line is taken.
-  #lines: string[] = [];
-  #sizes: number[] = [];
+  #lines: readonly string[] = NOTHING;
+  #sizes: readonly number[] = NOTHING;
   #next = 0;
 
   /**
@@ -197,8 +200,8 @@ export class LineBuffer {
 
   #forgetLines(): void {
     if (this.#next < this.#lines.length) this.#searched = this.#start;
-    this.#lines = [];
-    this.#sizes = [];
+    this.#lines = NOTHING;
+    this.#sizes = NOTHING;
     this.#next = 0;
   }
 }

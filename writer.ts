@@ -71,6 +71,8 @@ class FlushWait extends Wait<void> implements Place<FlushWait> {
 }
 
 const NOTHING = new Uint8Array(0);
+// One for all who have none. Nothing is ever pushed to it: the first of several makes an array of its own.
+const NONE: never[] = [];
 
 /** The writing side of a {@linkcode BufferedStream}. */
 export class BufferedWriter {
@@ -79,8 +81,8 @@ export class BufferedWriter {
   readonly #stallTimeout: number;
   // What is queued: bytes, then texts that are not encoded yet. These are counted as if each character took three bytes,
   // and encoded to know better only when that would be too much.
-  #parts: Uint8Array[] = [];
-  #texts: string[] = [];
+  #parts: Uint8Array[] = NONE;
+  #texts: string[] = NONE;
   #length = 0; // characters in #texts
   #queued = 0; // bytes in #parts
   #left: Uint8Array = NOTHING; // of what is on its way
@@ -142,7 +144,7 @@ export class BufferedWriter {
       return this.#writeBytes(encoder.encode(text + end));
     }
     if (this.#failure !== undefined) return;
-    if (this.#length === 0) this.#texts = [text, end]; // a literal, because an empty one grows to 17 places at once
+    if (this.#texts === NONE) this.#texts = [text, end]; // a literal, because an empty one grows to 17 places at once
     else this.#texts.push(text, end);
     this.#length += length;
   }
@@ -213,8 +215,8 @@ export class BufferedWriter {
     this.#failure = { error };
     for (let wait = this.#flushes.first; wait !== undefined; wait = this.#flushes.first) wait.fail(error);
     this.#left = NOTHING;
-    this.#parts = [];
-    this.#texts = [];
+    this.#parts = NONE;
+    this.#texts = NONE;
     this.#length = this.#queued = this.#sending = 0;
   }
 
@@ -237,7 +239,7 @@ export class BufferedWriter {
     this.#encode();
     if (this.#parts.length === 0) return NOTHING;
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : concat(this.#parts, this.#queued);
-    this.#parts = [];
+    this.#parts = NONE;
     this.#sending = this.#queued;
     this.#queued = 0;
     return bytes;
@@ -246,12 +248,12 @@ export class BufferedWriter {
   #encode(): void {
     if (this.#length === 0) return;
     this.#add(encode(this.#texts, this.#length));
-    this.#texts = [];
+    this.#texts = NONE;
     this.#length = 0;
   }
 
   #add(bytes: Uint8Array): void {
-    if (this.#parts.length === 0) this.#parts = [bytes];
+    if (this.#parts === NONE) this.#parts = [bytes];
     else this.#parts.push(bytes);
     this.#queued += bytes.length;
   }

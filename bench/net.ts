@@ -6,7 +6,8 @@
  *
  * The servers of a row live side by side as child processes on one core, and get their load in turn, A B A B …, from this
  * process on another core. Each round gives ratios of neighbours in time; their median travels from machine to machine,
- * the absolute figures do not. The first round of a row warms up and is not counted.
+ * the absolute figures do not. Before the first round, each server gets its load for some seconds that do not count: those in
+ * which V8 has not yet compiled what is called most.
  *
  * Two more columns tell how far a ratio can be trusted. "busy" is the part of the time for which server and load had their
  * cores: where the load is always busy and the server is not, the load measures itself. "CPU each" is the time of the
@@ -29,6 +30,7 @@ import { type Rival, type Row, rowsOf } from "./net/rows.ts";
 interface Plan {
   readonly rounds: number;
   readonly seconds: number;
+  readonly warmUp: number;
   readonly withPeers: boolean;
   readonly cores: Cores;
 }
@@ -40,10 +42,10 @@ interface Contender {
   server: Child | undefined;
 }
 
-const NAMES = rowsOf(0).map(({ name }) => name);
+const NAMES = rowsOf(0, 0).map(({ name }) => name);
 const SHARED = "Servers and load share all cores: ratios say less than they could.";
 const DISTURBING = 0.2; // cores
-const LONGEST = 60_000; // milliseconds that a load may take beside its measurement
+const LONGEST = 120_000; // milliseconds that a load may take beside its measurement
 const BETWEEN = 50; // milliseconds from one load to the next
 
 async function runAll(rows: readonly Row[], plan: Plan): Promise<Reading[]> {
@@ -57,12 +59,12 @@ async function runAll(rows: readonly Row[], plan: Plan): Promise<Reading[]> {
 async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
   const rivals = row.rivals.filter((rival) => isThere(rival) && (plan.withPeers || !rival.isPeer));
   const contenders: Contender[] = rivals.map((rival) => ({ rival, readings: [], server: undefined }));
+  const rounds = row.isFresh ? Math.ceil(plan.rounds / 4) : plan.rounds; // one takes long, and gives the same each time
   try {
-    for (let round = row.isFresh ? 1 : 0; round <= plan.rounds; round++) {
+    if (!row.isFresh) { for (const contender of contenders) await read(row, contender, plan, plan.warmUp); }
+    for (let round = 0; round < rounds; round++) {
       for (const contender of contenders) {
-        contender.server ??= await Child.start(contender.rival.command, plan.cores.server);
-        const reading = await read(row, contender, contender.server, plan);
-        if (round > 0) contender.readings.push(reading);
+        contender.readings.push(await read(row, contender, plan, plan.seconds));
         if (row.isFresh) await end(contender);
         await pause(BETWEEN);
       }
@@ -74,7 +76,9 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
   return contenders.flatMap(({ readings }) => readings);
 }
 
-async function read(row: Row, { rival }: Contender, server: Child, { seconds }: Plan): Promise<Reading> {
+async function read(row: Row, contender: Contender, { cores }: Plan, seconds: number): Promise<Reading> {
+  const { rival } = contender;
+  const server = contender.server ??= await Child.start(rival.command, cores.server);
   try {
     return await Tasklet.wait(row.load(server, seconds), { timeout: 1000 * seconds + LONGEST });
   } catch (error) {
@@ -166,15 +170,22 @@ function lostIn(readings: readonly Reading[]): number {
 if (import.meta.main) {
   const flags = {
     only: only("rows", NAMES),
-    rounds: wholeNumber("rounds that count, after one that warms up", 4, 1, 1000),
+    rounds: wholeNumber("rounds, of which the row of idle connections makes a quarter", 4, 1, 1000),
     seconds: positive("seconds for which a server is measured in a round", 1),
+    "warm-up": positive("seconds for which each server has its load before it counts", 8),
     idle: wholeNumber("idle connections", 5000, 1, 50_000),
+    still: positive("seconds after which idle connections are measured", 40),
     peers: { about: "other runtimes, too, as far as they are installed" },
   };
   program({ name: "bench:net", about: "Measures the servers beside raw ones.", flags }, async (values) => {
     const names = picked(values.only, "row", NAMES);
-    const rows = rowsOf(values.idle).filter(({ name }) => names.includes(name));
-    const plan: Plan = { ...values, withPeers: values.peers, cores: pickCores() };
+    const rows = rowsOf(values.idle, values.still).filter(({ name }) => names.includes(name));
+    const plan: Plan = {
+      ...values,
+      warmUp: values["warm-up"],
+      withPeers: values.peers,
+      cores: pickCores(),
+    };
     if (plan.cores.server === undefined) console.log(SHARED);
     const readings = await runAll(rows, plan);
     const others = median(readings.map(({ others }) => others).filter((cores) => !Number.isNaN(cores)));

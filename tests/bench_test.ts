@@ -166,7 +166,19 @@ Deno.test("Random gives the same bytes to the hostile for the same seed, and oth
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-const SHORT = ["bench/net.ts", "--rounds", "1", "--seconds", "0.1", "--idle", "20"];
+const SHORT = [
+  "bench/net.ts",
+  "--rounds",
+  "1",
+  "--seconds",
+  "0.1",
+  "--warm-up",
+  "0.1",
+  "--idle",
+  "20",
+  "--still",
+  "0.1",
+];
 
 /** The programs that take their time, run at the same time: mostly they wait, and no figure is judged here. */
 const PROGRAMS: Readonly<Record<string, readonly string[]>> = {

@@ -10,9 +10,10 @@ import { Histogram } from "./histogram.ts";
 import { pause, type Reading } from "./reading.ts";
 
 /**
- * Measures the memory that `count` idle connections take in a chat server, which gets `seconds` to become still.
+ * Measures the memory that `count` idle connections take in a chat server that has been still for `seconds`, before they
+ * came and afterwards: V8 gives back what it does not need when nothing has happened for half a minute.
  *
- * The server has to be a fresh one: memory that it has once had is not given back soon.
+ * The server has to be a fresh one: memory that it has once had is not all given back.
  */
 export async function idleLoad(server: Child, seconds: number, count: number): Promise<Reading> {
   const [first] = await openAll(server.port, 1); // so that what is only loaded on demand is there

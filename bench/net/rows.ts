@@ -36,8 +36,8 @@ export interface Row {
   readonly load: (server: Child, seconds: number) => Promise<Reading>;
 }
 
-/** The rows, where `idle` connections do nothing. */
-export function rowsOf(idle: number): readonly Row[] {
+/** The rows, where `idle` connections do nothing for `still` seconds. */
+export function rowsOf(idle: number, still: number): readonly Row[] {
   return [
     chat("chat-64", { clients: 50, senders: 5, window: 64, length: LINE }),
     chat("chat-1", { clients: 50, senders: 5, window: 1, length: LINE }),
@@ -54,11 +54,11 @@ export function rowsOf(idle: number): readonly Row[] {
     },
     {
       name: "idle",
-      about: `chat, ${idle} idle connections: each`,
+      about: `chat, ${idle} idle connections, after ${still} s: each`,
       unit: "bytes",
       rivals: CHAT_RIVALS,
       isFresh: true,
-      load: (server, seconds) => idleLoad(server, seconds, idle),
+      load: (server) => idleLoad(server, still, idle),
     },
     {
       name: "churn",
