@@ -34,10 +34,12 @@ export function chatFlags(port: number): ChatFlags {
       ...text("NAME", "which of the rooms in the cluster", "lobby"),
       read: (text) => text !== "" && text.length <= 64 && printable(text) === text ? text : undefined,
       wants: "1 to 64 characters",
+      with: "cluster",
     },
     credentials: {
       ...text("FILE", "what to log in to the cluster with: creds, USER:PASSWORD or TOKEN", undefined),
       defaultText: "none",
+      with: "cluster",
     },
   };
 }

@@ -24,6 +24,8 @@ export interface Flag<T> {
   readonly read: (text: string) => T | undefined;
   /** What it wants, if `read` finds none. */
   readonly wants: string;
+  /** The flag without which it means nothing. */
+  readonly with?: string;
 }
 
 /** A flag without a value. */
@@ -137,6 +139,9 @@ function readFlags<F extends Flags>(
     else values[name] = value === undefined ? flag.default : flag.read(value as string);
     if (values[name] === undefined && value !== undefined && "read" in flag) {
       wrong.push(`--${name} wants ${flag.wants}, got ${quote(value as string)}`);
+    }
+    if ("read" in flag && flag.with !== undefined && value !== undefined && !given[flag.with]) {
+      wrong.push(`--${name} means nothing without --${flag.with}`);
     }
   }
   if (wrong.length > 0) return void complain(about, `${wrong[0]} (see --help)`, 2);

@@ -87,8 +87,11 @@ if (import.meta.main) {
     ...serverFlags(9020),
     "max-line": wholeNumber("bytes that a command may have", LONGEST_COMMAND, 1, LONGEST_COMMAND),
     simulate: { about: "also run users, who chat with each other" },
-    users: text("NAMES", "who they are, with commas between", "Jane,Zak,Abhishek,Natasha"),
-    duration: wholeNumber("seconds for which they chat", 30, 0, 1_000_000),
+    users: {
+      ...text("NAMES", "who they are, with commas between", "Jane,Zak,Abhishek,Natasha"),
+      with: "simulate",
+    },
+    duration: { ...wholeNumber("seconds for which they chat", 30, 0, 1_000_000), with: "simulate" },
   };
   program({ name: "directory", about: "A directory of users, who chat.", flags }, async (values) => {
     const names = namesOf(values.users);

@@ -44,7 +44,7 @@ export function serverFlags(port: number): ServerFlags {
     "max-per-address": wholeNumber("connections at once from one address, 0 for any number", 0, 0, MOST),
     "max-line": wholeNumber("bytes that a line may have", 65_536, 1, MOST),
     "line-rate": wholeNumber("lines a second that are taken from a client, 0 for any number", 0, 0, MOST),
-    "line-burst": wholeNumber("lines that are taken at once, where there is a --line-rate", 100, 1, MOST),
+    "line-burst": { ...wholeNumber("lines that are taken at once", 100, 1, MOST), with: "line-rate" },
     "idle-timeout": wholeNumber("seconds for which a client may send nothing, 0 for ever", 0, 0, MOST),
     quiet: { about: "no log, only the announcement" },
   };

@@ -438,6 +438,29 @@ Deno.test("Server.stop() closes the sockets of handlers that do not end within t
 });
 
 Deno.test(
+  "Server, Ownership: a handler that is killed alone and abandoned loses its socket then",
+  TIME,
+  async () => {
+    await using time = virtualTime();
+    using reports = catchReports();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let handler: Tasklet | undefined;
+    await using server = Server.serve(LOCAL, async (socket) => {
+      handler = Tasklet.current();
+      await socket.write(encoder.encode("hello\n"));
+      await promise; // no wait point
+    });
+    using other = await client(server.port);
+    await other.line();
+    await handler!.kill({ grace: 6000 });
+    assertEquals([await other.rest(), server.connections, time.now], ["", 0, 6000]);
+    assertEquals(reports.texts.length, 1);
+    resolve();
+    await Tasklet.yield();
+  },
+);
+
+Deno.test(
   "Server, Closing: a kill of its owner closes the sockets of handlers that do not end within the grace",
   TIME,
   async () => {

@@ -122,6 +122,24 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "A flag that means nothing without another is refused in one line that names both, with 2",
+  TIME,
+  async () => {
+    const outcomes = [
+      ["chat", ["--room", "attic"], "--room means nothing without --cluster"],
+      ["chatter", ["--credentials", "file"], "--credentials means nothing without --cluster"],
+      ["directory", ["--users", "Jane,Zak"], "--users means nothing without --simulate"],
+      ["directory", ["--duration", "7"], "--duration means nothing without --simulate"],
+      ["echo", ["--line-burst", "7"], "--line-burst means nothing without --line-rate"],
+    ] as const;
+    for (const [name, flags, text] of outcomes) {
+      const outcome = await (await start(name, "--port", "0", ...flags)).program.end();
+      assertEquals(outcome, { code: 2, lines: [], stderr: `${name}: ${text} (see --help)\n` });
+    }
+  },
+);
+
 // In memory and in virtual time from here on
 
 /** A server in memory, its clients, and virtual time. */

@@ -143,6 +143,29 @@ Deno.test("BufferedReader.readLines() runs in the tasklet whose loop it is", asy
   assertStrictEquals(await task.join(), task);
 });
 
+Deno.test("BufferedReader.readLines() that is ended while it waits takes no line with it", async () => {
+  const { wire, reader } = open();
+  const lines = reader.readLines();
+  const next = lines.next();
+  await lines.return!();
+  wire.feed("one\n");
+  assertEquals([await next, await reader.readLine()], [{ done: true, value: undefined }, "one"]);
+});
+
+Deno.test("BufferedReader.readLines() may be asked twice at once, and from another tasklet", async () => {
+  const { wire, reader } = open();
+  const lines = reader.readLines();
+  const two = Promise.all([lines.next(), lines.next()]);
+  wire.feed("one\ntwo\n");
+  assertEquals((await two).map(({ value }) => value), ["one", "two"]);
+  const other = Tasklet.new(() => lines.next())();
+  await Tasklet.yield();
+  assertEquals(other.status, "waiting");
+  await other.kill();
+  wire.feed("three\n");
+  assertEquals((await lines.next()).value, "three");
+});
+
 /* ------------------------------- BufferedReader.readChunk(), readBytes(), readExactly() ---------------------- */
 
 Deno.test("BufferedReader.readChunk() gives what is there, at most max bytes, and null at the end", async () => {
