@@ -552,8 +552,13 @@ export class Life<out R = unknown> extends Kin<Life>
     this.#body = undefined;
     while (this.waits !== undefined) this.waits.abort(this.#exit ?? new TaskletExit(`${this} has finished`));
     this.inbox.giveUp({ deferred: false, cause: this.#end });
-    if (this.hasChildren && (this.#endsChildren || !this.#exitedWell)) this.#killChildren();
+    if (this.hasChildren && this.#leavesNoChildren) this.#killChildren();
     this.#finishIfAlone();
+  }
+
+  // Whether its children end with its body.
+  get #leavesNoChildren(): boolean {
+    return this.#endsChildren || !this.#exitedWell;
   }
 
   #killChildren(): void {
@@ -659,6 +664,7 @@ export class Life<out R = unknown> extends Kin<Life>
     checkMs("kill", "grace", grace);
     const exit = given ?? new TaskletExit(`${tasks.length} tasklets were killed together`);
     for (const task of tasks) task.#killTree(grace, exit);
+    if (tasks.length === 0) return pass(() => {}); // a wait point also then
     const caller = current();
     return new LazyWait(async () => {
       for (const task of tasks) await task.#untilReleased(caller);
@@ -714,6 +720,11 @@ export class Life<out R = unknown> extends Kin<Life>
     if (!isAdopting) onFloatingRejection(Life.#adopt);
     isAdopting = true;
     task.#body = body;
+    const { parent } = task;
+    // Created in the name of one whose body has ended, while others are still cleaning up.
+    if (parent !== undefined && parent.#phase === "children" && parent.#leavesNoChildren) {
+      parent.#killChildren();
+    }
     // In the context of the creator, so that it passes on what else is kept there.
     running.run(task, isOrdered() ? Life.#startInOrder : Life.#startSoon);
   }
@@ -726,13 +737,13 @@ export class Life<out R = unknown> extends Kin<Life>
   };
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {
-    const [isWait, owner] = ownerOf(promise);
-    const task = isWait ? owner as Life | undefined : current();
+    const wait = ownerOf(promise);
+    const task = wait !== undefined ? wait.owner as Life | undefined : current();
     // Bun tells of a rejection in nobody's name. An exit ends whom it has to, so at least it is nobody's error.
     if (task === undefined) return reason instanceof TaskletExit;
     if (reason instanceof TaskletExit && task.inbox.isClosed) {
       // A wait that nobody awaits, of a tasklet that is going or gone: nobody was told by it.
-      if (isWait && reason === task.#exit) task.#told--;
+      if (wait?.isCut && reason === task.#exit) task.#told--;
       return true;
     }
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);

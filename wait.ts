@@ -115,12 +115,12 @@ function endTurn(): void {
   if (heldBack !== undefined) nextTurn(endTurn);
 }
 
-/** A promise that is rejected already; it counts as a delivery. */
-export function readyError(error: unknown, owner: Waiter | undefined): Promise<never> {
+/** A promise that is rejected already, as {@linkcode ownerOf} tells then; it counts as a delivery. */
+export function readyError(error: unknown, owner: Waiter | undefined, isCut = false): Promise<never> {
   const promise = isSpent()
     ? new Promise<never>((_, reject) => onTurn(() => reject(error), owner))
     : Promise.reject(error);
-  lay(promise, owner);
+  lay(promise, owner, isCut);
   return promise;
 }
 
@@ -133,7 +133,7 @@ export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
 export function refused(owner: Waiter | undefined, serving: boolean): Promise<never> | undefined {
   const refusal = owner?.refuse(serving);
   if (refusal === undefined) return undefined;
-  return readyError(refusal, owner);
+  return readyError(refusal, owner, true);
 }
 
 /**
@@ -157,19 +157,24 @@ export interface WaitOptions {
   timeout?: number | undefined;
 }
 
-const OWNER: unique symbol = Symbol("owner");
+// One of them is there, and says who waited: where the wait has failed, and where it was refused or ended early.
+const FAILED: unique symbol = Symbol("failed");
+const CUT: unique symbol = Symbol("cut");
 
-/** A promise that says who waited. */
-type Owned = Promise<unknown> & { [OWNER]?: Waiter | undefined };
+type Owned = Promise<unknown> & { [FAILED]?: Waiter | undefined; [CUT]?: Waiter | undefined };
 
 // By itself, a rejection that nobody awaits is laid to whoever brings it about.
-function lay(promise: Owned, owner: Waiter | undefined): void {
-  promise[OWNER] = owner;
+function lay(promise: Owned, owner: Waiter | undefined, isCut: boolean): void {
+  promise[isCut ? CUT : FAILED] = owner;
 }
 
-/** Whether `promise` is that of a wait which was rejected, and who waited; `undefined` outside of any tasklet. */
-export function ownerOf(promise: Promise<unknown>): [isWait: boolean, owner: Waiter | undefined] {
-  return [OWNER in promise, (promise as Owned)[OWNER]];
+/**
+ * Who waited, `undefined` outside of any tasklet, if `promise` is that of a wait which was rejected; and whether it was
+ * refused or ended early, by which a tasklet meets its exit. What was waited for may fail with that exit, too.
+ */
+export function ownerOf(promise: Owned): { owner: Waiter | undefined; isCut: boolean } | undefined {
+  const isCut = CUT in promise;
+  return isCut || FAILED in promise ? { owner: promise[isCut ? CUT : FAILED], isCut } : undefined;
 }
 
 /** Who waits, as a wait sees it. */
@@ -325,8 +330,9 @@ export abstract class Wait<T = unknown> {
   resume(value: T): void {
     const core = this.#core;
     if (!this.#leave(false)) return;
-    if (isSpent()) onTurn(() => core.resolve(value), core.owner);
-    else core.resolve(value);
+    const { resolve } = core; // when the turn comes, the wait may have begun again
+    if (isSpent()) onTurn(() => resolve(value), core.owner);
+    else resolve(value);
   }
 
   /** The same from within the turn that was waited for: nothing is held back once more. */
@@ -336,7 +342,7 @@ export abstract class Wait<T = unknown> {
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
   fail(error: unknown): void {
-    if (this.#leave(false)) rejectInTurn(this.#core, error);
+    if (this.#leave(false)) rejectInTurn(this.#core, error, false);
   }
 
   /** Ends the wait early, at once. Without effect when it has ended. */
@@ -386,15 +392,16 @@ export abstract class Wait<T = unknown> {
   }
 }
 
-function reject(core: Core, error: unknown): void {
-  lay(core.promise, core.owner);
-  core.reject(error);
+function reject({ promise, owner, reject }: Core, error: unknown): void {
+  lay(promise, owner, true);
+  reject(error);
 }
 
 // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
-function rejectInTurn(core: Core, error: unknown): void {
-  if (isSpent()) onTurn(() => reject(core, error), core.owner);
-  else reject(core, error);
+function rejectInTurn({ promise, owner, reject }: Core, error: unknown, isCut = true): void {
+  lay(promise, owner, isCut);
+  if (isSpent()) onTurn(() => reject(error), owner);
+  else reject(error);
 }
 
 /** Calls `f` when `signal` is aborted, until disposed. */

@@ -143,14 +143,14 @@ export class BufferedWriter {
     if (this.#sending + this.#queued + 3 * (this.#length + length) > this.#maxBuffered) {
       return this.#writeBytes(encoder.encode(text + end));
     }
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || length === 0) return; // what has no bytes is never sent, so it must not queue up
     if (this.#texts === NONE) this.#texts = [text, end]; // a literal, because an empty one grows to 17 places at once
     else this.#texts.push(text, end);
     this.#length += length;
   }
 
   #writeBytes(bytes: Uint8Array): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || bytes.length === 0) return;
     this.#encode();
     if (this.buffered + bytes.length > this.#maxBuffered) throw new WriteOverflowError(this.#maxBuffered);
     this.#add(bytes);

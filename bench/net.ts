@@ -31,6 +31,7 @@ interface Plan {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmUp: number;
+  readonly still: number;
   readonly withPeers: boolean;
   readonly cores: Cores;
 }
@@ -76,11 +77,17 @@ async function runRow(row: Row, plan: Plan): Promise<Reading[]> {
   return contenders.flatMap(({ readings }) => readings);
 }
 
-async function read(row: Row, contender: Contender, { cores }: Plan, seconds: number): Promise<Reading> {
+async function read(
+  row: Row,
+  contender: Contender,
+  { cores, still }: Plan,
+  seconds: number,
+): Promise<Reading> {
   const { rival } = contender;
   const server = contender.server ??= await Child.start(rival.command, cores.server);
   try {
-    return await Tasklet.wait(row.load(server, seconds), { timeout: 1000 * seconds + LONGEST });
+    const longest = 1000 * (row.isFresh ? 2 * still : seconds) + LONGEST; // still before and after
+    return await Tasklet.wait(row.load(server, seconds), { timeout: longest });
   } catch (error) {
     if (error instanceof TaskletExit) throw error;
     throw new Error(`Cannot measure ${rival.name} in row ${row.name}: ${error}`, { cause: error });

@@ -138,6 +138,30 @@ Deno.test(
 );
 
 Deno.test(
+  "Server, Ownership: a tasklet that a handler creates after its end, while others clean up, is killed with them",
+  TIME,
+  async () => {
+    await using server = Server.serve(LOCAL, async (socket) => {
+      const ended = Promise.withResolvers<void>();
+      const created = Promise.withResolvers<void>();
+      Tasklet.new(async () => {
+        try {
+          await Tasklet.sleep(1e9);
+        } finally {
+          ended.resolve();
+          await Tasklet.wait(created.promise);
+        }
+      })();
+      void ended.promise.then(() => Tasklet.new(() => Tasklet.sleep(1e9))()).then(() => created.resolve());
+      await readSome(socket);
+    });
+    using other = await client(server.port);
+    await other.send("go");
+    assertEquals(await other.line(), null);
+  },
+);
+
+Deno.test(
   "Server, Failure: the error of a handler is reported once, and the server lives on",
   TIME,
   async () => {

@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
+import { setImmediate } from "node:timers";
 import { BufferedStream, UnexpectedEndError } from "../stream.ts";
 import { LineTooLongError } from "../lines.ts";
 import { Tasklet } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
+import { useOrder } from "../wait.ts";
 import { catchReports } from "./reports.ts";
 import { open, outcome, settle, text } from "./wire.ts";
 
@@ -164,6 +166,27 @@ Deno.test("BufferedReader.readLines() may be asked twice at once, and from anoth
   await other.kill();
   wire.feed("three\n");
   assertEquals((await lines.next()).value, "three");
+});
+
+Deno.test("BufferedReader.readLines() may be asked again while its line waits for a turn", async () => {
+  const { wire, reader } = open();
+  const lines = reader.readLines();
+  const held: (() => void)[] = [];
+  const log: unknown[] = [];
+  const ask = async (name: string) => log.push([name, (await lines.next()).value]);
+  const first = ask("first");
+  await settle();
+  {
+    using _ = useOrder((go) => held.push(go));
+    wire.feed("one\n");
+    while (held.length === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  const second = ask("second");
+  for (const go of held) go();
+  await first;
+  wire.feed("two\n");
+  await second;
+  assertEquals(log, [["first", "one"], ["second", "two"]]);
 });
 
 /* ------------------------------- BufferedReader.readChunk(), readBytes(), readExactly() ---------------------- */

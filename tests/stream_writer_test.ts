@@ -1,10 +1,11 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { setImmediate } from "node:timers";
 import { WriteOverflowError } from "../stream.ts";
 import { Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { TimeoutError } from "../timer.ts";
+import { growth } from "./garbage.ts";
 import { catchReports } from "./reports.ts";
 import { open, outcome, settle } from "./wire.ts";
 
@@ -44,6 +45,18 @@ Deno.test("BufferedWriter.write() fails with WriteOverflowError exactly above th
   }
   const message = "Cannot write: more than 10 bytes would wait to be sent";
   assertEquals(log, fitting.map(() => [10, message, 10, false]));
+});
+
+Deno.test("BufferedWriter.write() of nothing takes no memory, however often", async () => {
+  const { writer } = open();
+  const empty = new Uint8Array(0);
+  const grown = await growth(() => {
+    for (let i = 0; i < 300_000; i++) {
+      writer.write("");
+      writer.write(empty);
+    }
+  });
+  assert(grown < 1_000_000, `${grown} bytes`);
 });
 
 Deno.test("BufferedWriter.write() counts what is on its way, until the socket has taken it", async () => {

@@ -117,6 +117,33 @@ Deno.test("Tasklet.kill() elsewhere is met at the next wait point, though one no
   assertEquals(log, [true]);
 });
 
+Deno.test("Tasklet.kill() whose exit comes back by a wait nobody awaits, from the signal: cleanup may wait all the same", async () => {
+  await using time = virtualTime();
+  using reports = catchReports();
+  const log: unknown[] = [];
+  const task = Tasklet.new(async () => {
+    const { signal } = Tasklet.current()!;
+    const aborted = Promise.withResolvers<never>();
+    signal.addEventListener(
+      "abort",
+      () => Tasklet.later(10, () => aborted.reject(signal.reason), { daemon: true })(),
+    );
+    try {
+      await Tasklet.sleep(1000);
+    } finally {
+      void Tasklet.wait(aborted.promise);
+      for (let i = 0; i < 3; i++) {
+        await Tasklet.sleep(20);
+        log.push(time.now);
+      }
+    }
+  })();
+  await Tasklet.yield();
+  await task.kill();
+  await reports.settled();
+  assertEquals([log, task.status, reports.texts], [[20, 40, 60], "killed", []]);
+});
+
 Deno.test("Tasklet.kill() at a wait point that has another branch, which nobody awaits: cleanup may wait all the same", async () => {
   await using time = virtualTime();
   using reports = catchReports();
@@ -453,6 +480,19 @@ Deno.test("Tasklet.killAll() of none, and of some that are done, ends at once; a
   assertThrows(() => Tasklet.killAll([alive], { grace: -1 }), RangeError, '"grace"');
   assertEquals([done.status, alive.status], ["done", "ready"]);
   await alive.kill();
+});
+
+Deno.test("Tasklet.killAll() of none is a wait point: it takes its turns, and meets a kill", async () => {
+  const log: string[] = [];
+  const task = Tasklet.new(async () => {
+    for (let i = 0; i < 10_000 && log.length === 0; i++) await Tasklet.killAll([]);
+    void Tasklet.current()!.kill();
+    await Tasklet.killAll([]);
+    log.push("went on");
+  })();
+  setImmediate(() => log.push("turn"));
+  await assertRejects(() => task.join(), JoinError);
+  assertEquals(log, ["turn"]);
 });
 
 Deno.test("Tasklet.killAll() that includes who calls: the exit is met there, and cleanup may wait", async () => {

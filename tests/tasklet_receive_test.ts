@@ -3,6 +3,7 @@ import { CallError, Message } from "../message.ts";
 import { Tasklet, TaskletExit, TimeoutError } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { timerCount } from "../timer.ts";
+import { useOrder } from "../wait.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
 class MSG_A2 extends MSG_A {}
@@ -322,6 +323,35 @@ Deno.test("A message handed over while many others are loses nothing by a kill o
   await Promise.all(kills);
   assertEquals(taken, tasks.map((_, n) => n));
   assert(tasks.every((task) => task.status === "killed"));
+});
+
+Deno.test("Tasklet.receiveOne() and receive() may be asked again while a message waits for a turn", async () => {
+  for (const how of ["receiveOne", "receive"]) {
+    const log: unknown[] = [];
+    const held: (() => void)[] = [];
+    const asks = Promise.withResolvers<void>();
+    const task = Tasklet.new(async () => {
+      const loop = Tasklet.receive();
+      const next = () => how === "receive" ? loop.next().then(({ value }) => value) : Tasklet.receiveOne();
+      const ask = async (name: string) => log.push([name, (await next()).args[0]]);
+      const first = ask("first");
+      await asks.promise;
+      await Promise.all([first, ask("second")]);
+    })();
+    await Tasklet.yield();
+    {
+      using _ = useOrder((go) => held.push(go));
+      MSG_A.send(task)(1);
+      asks.resolve();
+      for (let i = 0; i < 10; i++) await undefined;
+      for (const go of held.splice(0)) go();
+      MSG_A.send(task)(2);
+      for (const go of held.splice(0)) go();
+    }
+    await Tasklet.yield();
+    await task.kill();
+    assertEquals([how, log], [how, [["first", 1], ["second", 2]]]);
+  }
 });
 
 // The hand-written iterator
