@@ -185,6 +185,7 @@ export class Server implements AsyncDisposable {
    * Stops: accepts nothing more, kills the handlers, and waits until all have cleaned up and are closed.
    *
    * @param options.grace Milliseconds for which the handlers may clean up. @default {5000}
+   * @param options.exit What their waits reject with. @default {a new one}
    */
   async stop(options: KillOptions = {}): Promise<void> {
     await this.#task.kill(options);

@@ -251,9 +251,10 @@ export class Supervisor implements AsyncDisposable {
    * Stops the children, the one started last first, and ends.
    *
    * @param options.grace Milliseconds for all of it, on top of which each child has its own. @default {Infinity}
+   * @param options.exit What its own waits reject with; joiners find it as the `cause`. @default {a new one}
    */
-  stop({ grace = Infinity }: KillOptions = {}): Promise<void> {
-    return this.task.kill({ grace });
+  stop({ grace = Infinity, exit }: KillOptions = {}): Promise<void> {
+    return this.task.kill({ grace, exit });
   }
 
   /** The same as {@linkcode Supervisor.stop}. */

@@ -169,11 +169,14 @@ function complain(about: Program<Flags>, what: string, code: number): Promise<ne
 }
 
 function help(about: Program<Flags>, flags: Flags): string {
-  const rows = Object.entries(flags).map(([name, flag]) =>
-    "read" in flag
-      ? [`--${name} ${flag.placeholder}`, `${flag.about} (default: ${flag.defaultText ?? flag.default})`]
-      : [`--${name}`, flag.about]
-  );
+  const rows = Object.entries(flags).map(([name, flag]) => {
+    if (!("read" in flag)) return [`--${name}`, flag.about];
+    const where = flag.with === undefined ? "" : `, with --${flag.with}`;
+    return [
+      `--${name} ${flag.placeholder}`,
+      `${flag.about}${where} (default: ${flag.defaultText ?? flag.default})`,
+    ];
+  });
   const width = Math.max(...rows.map(([left]) => left!.length));
   return [about.about, "", ...rows.map(([left, right]) => `  ${left!.padEnd(width)}  ${right}`)].join("\n");
 }

@@ -140,6 +140,12 @@ Deno.test(
   },
 );
 
+Deno.test("--help tells of a flag that means nothing without another which one that is", TIME, async () => {
+  const { lines } = await (await start("directory", "--help")).program.end();
+  const told = lines.filter((line) => line.includes(", with --")).map((line) => line.trim().split(" ")[0]);
+  assertEquals(told, ["--line-burst", "--users", "--duration"]);
+});
+
 // In memory and in virtual time from here on
 
 /** A server in memory, its clients, and virtual time. */

@@ -1,7 +1,7 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { Message } from "../message.ts";
 import { type ChildSpec, type Strategy, Supervisor, SupervisorError } from "../supervisor.ts";
-import { JoinError, type Self, Tasklet } from "../tasklet.ts";
+import { JoinError, type Self, Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { catchReports } from "./reports.ts";
 
@@ -497,6 +497,13 @@ Deno.test("Stopping: one whose grace ends is abandoned with its children, and no
   });
   assertEquals(log, ["finished"]);
   assert(reports.some((text) => text.startsWith("stuck#N was abandoned")), reports.join("\n"));
+});
+
+Deno.test("Supervisor.stop() by an exit that is given: joiners find it", async () => {
+  const exit = new TaskletExit("no longer wanted");
+  const supervisor = new Supervisor();
+  await supervisor.stop({ exit });
+  assertStrictEquals((await assertRejects(() => supervisor.join(), JoinError)).cause, exit);
 });
 
 // Options and types
