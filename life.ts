@@ -662,7 +662,8 @@ export class Life<out R = unknown> extends Kin<Life>
 
   static #killTogether(tasks: readonly Life[], { grace = GRACE, exit: given }: KillOptions): Promise<void> {
     checkMs("kill", "grace", grace);
-    const exit = given ?? new TaskletExit(`${tasks.length} tasklets were killed together`);
+    const who = tasks.length === 1 ? `${tasks[0]} was` : `${tasks.length} tasklets were`;
+    const exit = given ?? new TaskletExit(`${who} killed`);
     for (const task of tasks) task.#killTree(grace, exit);
     if (tasks.length === 0) return pass(() => {}); // a wait point also then
     const caller = current();

@@ -451,7 +451,7 @@ Deno.test("Tasklet.killAll() kills all at once by one exit, and waits for all, a
     30,
     ["killed", "killed", "killed"],
   ]);
-  assertEquals([...exits].map(String), ["TaskletExit: 3 tasklets were killed together"]);
+  assertEquals([...exits].map(String), ["TaskletExit: 3 tasklets were killed"]);
 });
 
 Deno.test("Tasklet.killAll() has one grace for all, after which those that are not done are abandoned", async () => {
