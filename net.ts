@@ -352,8 +352,9 @@ export class Socket implements ByteStream, Disposable {
    */
   read(buffer: Uint8Array): Promise<number | null> {
     const isFree = this.#reading === undefined && this.#kept === undefined && this.#failure === undefined;
-    if (!isFree || this.#idleTimeout !== Infinity || running.getStore() !== undefined) {
-      return this.#read(buffer);
+    if (!isFree) return this.#read(buffer);
+    if (this.#idleTimeout !== Infinity || running.getStore() !== undefined) {
+      return this.#readOnce(buffer) as Promise<number | null>; // into this buffer, as nobody else has begun
     }
     // In nobody's name the wait cannot end early, so nothing has to be kept for others.
     this.#reading = BY_NOBODY;
