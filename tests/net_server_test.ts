@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { connect } from "node:net";
-import { BufferedStream, isDisconnect, Server } from "../net.ts";
+import { BufferedStream, type Handler, isDisconnect, Server } from "../net.ts";
 import { Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { TimeoutError } from "../timer.ts";
@@ -444,14 +444,19 @@ Deno.test(
   },
 );
 
+// A handler that greets, and does not end before `end` is there, whoever kills it.
+function stubborn(end: Promise<void>): Handler {
+  return async (socket) => {
+    await socket.write(encoder.encode("hello\n"));
+    await end; // no wait point
+  };
+}
+
 Deno.test("Server.stop() closes the sockets of handlers that do not end within the grace", TIME, async () => {
   await using time = virtualTime();
   using reports = catchReports();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const server = Server.serve(LOCAL, async (socket) => {
-    await socket.write(encoder.encode("hello\n"));
-    await promise; // no wait point
-  });
+  const server = Server.serve(LOCAL, stubborn(promise));
   using other = await client(server.port);
   await other.line();
   await server.stop({ grace: 6000 });
@@ -469,10 +474,9 @@ Deno.test(
     using reports = catchReports();
     const { promise, resolve } = Promise.withResolvers<void>();
     let handler: Tasklet | undefined;
-    await using server = Server.serve(LOCAL, async (socket) => {
+    await using server = Server.serve(LOCAL, (socket) => {
       handler = Tasklet.current();
-      await socket.write(encoder.encode("hello\n"));
-      await promise; // no wait point
+      return stubborn(promise)(socket);
     });
     using other = await client(server.port);
     await other.line();
@@ -493,10 +497,7 @@ Deno.test(
     const { promise, resolve } = Promise.withResolvers<void>();
     let server: Server | undefined;
     const owner = Tasklet.new(async () => {
-      server = Server.serve(LOCAL, async (socket) => {
-        await socket.write(encoder.encode("hello\n"));
-        await promise; // no wait point
-      });
+      server = Server.serve(LOCAL, stubborn(promise));
       await Tasklet.receiveOne();
     })();
     while (server === undefined) await null;
