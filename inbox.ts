@@ -167,6 +167,13 @@ export class Inbox {
     return message;
   }
 
+  /** Takes all that is queued. */
+  takeAll(): AnyMessage[] {
+    const all = this.#mailbox === undefined || this.#isClosed ? [] : this.#mailbox.takeAll();
+    if (hook !== undefined) { for (const message of all) hook.received(message, this.#owner); }
+    return all;
+  }
+
   /** Begins `wait`, at the end of the line. */
   wait<T>(wait: ReceiveWait<T>, timeout: number): Promise<T> {
     if (wait.begin(timeout)) this.#join(wait);
@@ -468,8 +475,7 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   #takeAll(): void {
     this.#isDue = false;
     if (!this.open || this.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
-    const batch = [this.inbox.take(undefined)!]; // as a literal, because an empty one grows to 17 places at once
-    for (let n = this.inbox.length; n > 0; n--) batch.push(this.inbox.take(undefined)!);
+    const batch = this.inbox.takeAll();
     this.#last = batch;
     this.resumeInTurn({ done: false, value: batch });
   }

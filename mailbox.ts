@@ -27,6 +27,11 @@ export interface MailboxOptions {
 // deno-lint-ignore no-explicit-any
 export type ClassOf<T> = abstract new (...args: any[]) => T;
 
+// One for all mailboxes in which nothing is: nothing is ever put into it.
+const NONE: never[] = [];
+// From here on, room that is not needed is given back, and not kept for later.
+const SPACIOUS = 1024;
+
 /** A message of an indexed mailbox, with its place in the order of arrival. */
 interface Placed<T> {
   readonly place: number;
@@ -48,10 +53,11 @@ export class Mailbox<T extends object> {
   /** What happens to a message that finds the mailbox full. */
   readonly overflow: "refuse" | "drop-oldest";
 
-  // Most mailboxes are only ever emptied in order, and pay for one ring. The first `takeOf` moves everything into
-  // one ring per class, with places to tell the order; when that has drained, the mailbox is plain again.
-  // Invariant: at most one of the two is defined.
-  #plain: Deque<T> | undefined;
+  // Most mailboxes are only ever emptied in order, and pay for one array. The first `takeOf` moves everything into one ring
+  // per class, with places to tell the order; when that has drained, the mailbox is plain again.
+  // Invariant: only one of the two has anything in it.
+  #plain: (T | undefined)[] = NONE;
+  #head = 0; // what stood in #plain before it has been taken
   #indexed: Map<unknown, Deque<Placed<T>>> | undefined;
   #length = 0;
   #taken = 0;
@@ -83,7 +89,7 @@ export class Mailbox<T extends object> {
 
   /** What `take` would take, or `undefined` when empty. */
   get oldest(): T | undefined {
-    if (this.#indexed === undefined) return this.#plain?.first;
+    if (this.#indexed === undefined) return this.#plain[this.#head];
     let oldest: Placed<T> | undefined;
     for (const { first } of this.#indexed.values()) {
       if (first !== undefined && (oldest === undefined || first.place < oldest.place)) oldest = first;
@@ -94,7 +100,8 @@ export class Mailbox<T extends object> {
   /** Adds at the end, whatever the capacity: whoever puts decides what a full mailbox means. */
   put(item: T): void {
     this.#length++;
-    if (this.#indexed === undefined) (this.#plain ??= new Deque()).push(item);
+    if (this.#plain !== NONE) this.#plain.push(item);
+    else if (this.#indexed === undefined) this.#plain = [item]; // a literal: an empty one grows to 17 places at once
     else this.#ringOf(this.#indexed, item).push({ place: this.#nextPlace++, item });
   }
 
@@ -102,7 +109,8 @@ export class Mailbox<T extends object> {
   putBack(item: T): void {
     this.#length++;
     this.#taken--;
-    if (this.#indexed === undefined) (this.#plain ??= new Deque()).unshift(item);
+    if (this.#head > 0) this.#plain[--this.#head] = item;
+    else if (this.#indexed === undefined) this.#plain = [item, ...this.#plain];
     else this.#ringOf(this.#indexed, item).unshift({ place: --this.#firstPlace, item });
   }
 
@@ -110,11 +118,35 @@ export class Mailbox<T extends object> {
   take(): T | undefined {
     if (this.#length === 0) return undefined;
     if (this.#indexed !== undefined) return this.#takeFrom(this.#indexed.values());
+    const item = this.#plain[this.#head];
+    this.#plain[this.#head++] = undefined;
     this.#length--;
     this.#taken++;
-    const item = this.#plain!.shift();
-    if (this.#length === 0) this.#plain = this.#plain!.spacious ? undefined : this.#plain;
+    if (this.#length === 0) this.#empty();
+    else if (this.#head > SPACIOUS && this.#head > this.#length) {
+      this.#plain = this.#plain.slice(this.#head);
+      this.#head = 0;
+    }
     return item;
+  }
+
+  /** Takes all there is, oldest first. */
+  takeAll(): T[] {
+    const all: T[] = [];
+    if (this.#indexed !== undefined) {
+      for (let item = this.take(); item !== undefined; item = this.take()) all.push(item);
+    }
+    if (this.#length === 0) return all;
+    const items = this.#head === 0 ? this.#plain : this.#plain.slice(this.#head);
+    this.#taken += this.#length;
+    this.#length = 0;
+    this.#empty();
+    return items as T[];
+  }
+
+  #empty(): void {
+    this.#plain = NONE;
+    this.#head = 0;
   }
 
   /** Takes the oldest that is an instance of one of `classes`, or `undefined`; the others stay where they are. */
@@ -140,10 +172,11 @@ export class Mailbox<T extends object> {
   #index(): Map<unknown, Deque<Placed<T>>> {
     const index = new Map<unknown, Deque<Placed<T>>>();
     this.#firstPlace = this.#nextPlace = 0;
-    for (let item = this.#plain?.shift(); item !== undefined; item = this.#plain?.shift()) {
+    for (let i = this.#head; i < this.#plain.length; i++) {
+      const item = this.#plain[i]!;
       this.#ringOf(index, item).push({ place: this.#nextPlace++, item });
     }
-    this.#plain = undefined;
+    this.#empty();
     return index;
   }
 
@@ -161,7 +194,6 @@ export function includes<T>(classes: readonly ClassOf<T>[], of: ClassOf<T>): boo
 }
 
 const SMALLEST = 8;
-const SPACIOUS = 1024;
 
 /**
  * A double-ended queue in a ring whose size is a power of two.
@@ -177,11 +209,6 @@ export class Deque<T> {
   /** How many items there are. */
   get length(): number {
     return this.#length;
-  }
-
-  /** Whether the ring is larger than what one would keep for later. */
-  get spacious(): boolean {
-    return this.#ring.length > SPACIOUS;
   }
 
   /** The item that leaves next, or `undefined` when empty. */

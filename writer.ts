@@ -71,6 +71,10 @@ class FlushWait extends Wait<void> implements Place<FlushWait> {
 }
 
 const NOTHING = new Uint8Array(0);
+const settled = Promise.resolve();
+// Those who begin to send when all have run who can: a system call after the other, with nothing in between, takes a
+// tenth less time.
+let beginning: BufferedWriter[] = [];
 // One for all who have none. Nothing is ever pushed to it: the first of several makes an array of its own.
 const NONE: never[] = [];
 
@@ -118,7 +122,7 @@ export class BufferedWriter {
 
   /** For how many milliseconds the socket has taken nothing of what is being sent; 0 if nothing is. */
   get stalled(): number {
-    return this.#isSending ? now() - this.#stalledSince : 0;
+    return this.#sending > 0 ? now() - this.#stalledSince : 0;
   }
 
   /**
@@ -171,10 +175,22 @@ export class BufferedWriter {
     this.#encode();
     const left = this.buffered;
     if (left === 0) return pass(() => {});
-    if (!this.#isSending) this.#send();
+    if (!this.#isSending) this.#begin();
     const wait = new FlushWait(this.#flushes, this.#sent + left, originOf(this.#socket));
     if (wait.begin(timeout)) this.#flushes.join(wait);
     return wait.promise;
+  }
+
+  /**
+   * Begins to send all that is queued, without waiting.
+   *
+   * @returns Whether all that was sent before has been taken. If it has not, or if the peer has gone, call
+   * {@linkcode BufferedWriter.flush} before writing more.
+   */
+  send(): boolean {
+    const isFree = !this.#isSending && this.#failure === undefined;
+    if (isFree && this.buffered > 0) this.#begin();
+    return isFree;
   }
 
   #throwFailure(): never {
@@ -185,20 +201,27 @@ export class BufferedWriter {
   sendAside(bytes: Uint8Array): void {
     if (this.#failure !== undefined || this.buffered + bytes.length > this.#maxBuffered) return;
     this.#add(bytes);
-    if (!this.#isSending) this.#send();
+    if (!this.#isSending) this.#begin();
   }
 
   // Sends until nothing is queued, in nobody's name. Whoever flushes gets the error, or whoever writes next.
-  #send(): void {
+  #begin(): void {
     this.#isSending = true;
-    running.exit(BufferedWriter.#sendNext, this); // holds until it returns, and costs a hundredth of `run`
+    if (beginning.push(this) === 1) void settled.then(BufferedWriter.#beginOutside);
   }
 
-  static #sendNext(this: void, writer: BufferedWriter): void {
-    if (writer.#left.length === 0) writer.#left = writer.#take();
-    if (writer.#left.length === 0) return void (writer.#isSending = false);
-    writer.#stalledSince = now();
-    writer.#writeSome(writer.#left).then((n) => writer.#sentSome(n), (error) => writer.#failed(error));
+  static readonly #beginOutside = (): void => running.exit(BufferedWriter.#beginAll);
+
+  static #beginAll(this: void): void {
+    const writers = beginning;
+    const at = now();
+    beginning = [];
+    for (const writer of writers) writer.#sendNext(at);
+  }
+
+  #sendNext(at: number): void {
+    this.#stalledSince = at;
+    this.#writeSome().then((n) => this.#sentSome(n), (error) => this.#failed(error));
   }
 
   #sentSome(n: number): void {
@@ -207,7 +230,9 @@ export class BufferedWriter {
     this.#sent += n;
     let next = this.#flushes.first;
     for (; next !== undefined && next.upTo <= this.#sent; next = this.#flushes.first) next.resume();
-    running.exit(BufferedWriter.#sendNext, this);
+    if (this.buffered === 0) return void (this.#isSending = false);
+    this.#stalledSince = now();
+    this.#begin();
   }
 
   #failed(error: unknown): void {
@@ -220,9 +245,10 @@ export class BufferedWriter {
     this.#length = this.#queued = this.#sending = 0;
   }
 
-  #writeSome(bytes: Uint8Array): Promise<number> {
+  #writeSome(): Promise<number> {
     try {
-      const written = this.#socket.writeSome(bytes);
+      if (this.#left.length === 0) this.#left = this.#take();
+      const written = this.#socket.writeSome(this.#left);
       if (this.#stallTimeout === Infinity) return written;
       return waitFor(
         written,
@@ -237,7 +263,6 @@ export class BufferedWriter {
 
   #take(): Uint8Array {
     this.#encode();
-    if (this.#parts.length === 0) return NOTHING;
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : concat(this.#parts, this.#queued);
     this.#parts = NONE;
     this.#sending = this.#queued;

@@ -63,7 +63,8 @@ export class Client {
   readonly #stream: BufferedStream;
   readonly #writer: Tasklet;
   readonly #reader: Tasklet;
-  readonly #queue: Queue = { lines: 0, length: 0 };
+  #lines = 0; // that wait for the writer
+  #length = 0; // of them all
   #isDropped = false;
   readonly #backlog: number;
   readonly #log: ((line: string) => void) | undefined;
@@ -87,7 +88,7 @@ export class Client {
     });
     this.#backlog = backlog;
     this.#log = log;
-    this.#writer = Tasklet.new(writeAll, { name: "writer" })(this.#stream, this.#task, this.#queue);
+    this.#writer = Tasklet.new(() => this.#writeAll(), { name: "writer" })();
     this.#reader = Tasklet.new(() => this.#read(read), { name: "reader" })();
   }
 
@@ -95,8 +96,7 @@ export class Client {
   static multicast(clients: readonly Client[], lines: readonly string[]): void {
     if (lines.length === 0) return;
     const text = lines.join("\n");
-    MSG_WRITE_LINE.send(clients.map((client) => client.#writer))(text);
-    for (const client of clients) client.#count(lines.length, text.length);
+    MSG_WRITE_LINE.send(clients.map((client) => client.#writerFor(lines.length, text.length)))(text);
   }
 
   /** Sends a line to this client. */
@@ -106,20 +106,47 @@ export class Client {
 
   /** Sends text to this client, as it is. */
   write(text: string): void {
-    MSG_WRITE.send(this.#writer)(text);
-    this.#count(1, text.length);
+    MSG_WRITE.send(this.#writerFor(1, text.length))(text);
   }
 
   // One that reads at all, however slowly, is given its time; one that does not is no reason to fill the memory.
-  #count(lines: number, length: number): void {
-    this.#queue.lines += lines;
-    this.#queue.length += length;
-    const isFull = this.#queue.lines >= this.#backlog && this.#stream.writer.stalled > STALLED;
-    if (this.#isDropped || (!isFull && this.#queue.length < LARGEST)) return;
+  #writerFor(lines: number, length: number): Tasklet {
+    this.#lines += lines;
+    this.#length += length;
+    const isFull = this.#length >= LARGEST ||
+      (this.#lines >= this.#backlog && this.#stream.writer.stalled > STALLED);
+    if (isFull && !this.#isDropped) this.#drop();
+    return this.#writer;
+  }
+
+  #drop(): void {
     this.#isDropped = true;
-    if (MSG_QUIT.send(this.#task)()) {
-      this.#log?.(`dropped a client that takes nothing: ${this.#queue.lines} lines wait for it`);
+    if (!MSG_QUIT.send(this.#task)()) return;
+    this.#log?.(`dropped a client that takes nothing: ${this.#lines} lines wait for it`);
+  }
+
+  async #writeAll(): Promise<void> {
+    const { writer } = this.#stream;
+    try {
+      for await (const batch of Tasklet.batches()) { // what others say in the same turn goes along
+        this.#take(batch);
+        if (!writer.send()) await writer.flush();
+      }
+    } catch (error) {
+      if (!isDisconnect(error)) throw error;
+      MSG_QUIT.send(this.#task)();
+    } finally {
+      this.#take(Tasklet.pending());
     }
+  }
+
+  #take(messages: Iterable<AnyMessage>): void {
+    const { writer } = this.#stream;
+    for (const msg of messages) {
+      if (msg.match(MSG_WRITE_LINE)) writer.writeLine(msg.args[0]);
+      else if (msg.match(MSG_WRITE)) writer.write(msg.args[0]);
+    }
+    this.#lines = this.#length = 0;
   }
 
   // No async function: for each client it would be one more to keep.
@@ -151,32 +178,4 @@ async function readLines(reader: BufferedStream["reader"], client: Tasklet): Pro
     MSG_LINE_READ.send(client)(line);
     for (const next of reader.pending()) MSG_LINE_READ.send(client)(next);
   }
-}
-
-/** What waits for a writer. */
-interface Queue {
-  lines: number;
-  length: number;
-}
-
-async function writeAll(stream: BufferedStream, client: Tasklet, queue: Queue): Promise<void> {
-  try {
-    for await (const batch of Tasklet.batches()) { // what others say in the same turn goes along
-      write(batch, stream, queue);
-      await stream.writer.flush();
-    }
-  } catch (error) {
-    if (!isDisconnect(error)) throw error;
-    MSG_QUIT.send(client)();
-  } finally {
-    write(Tasklet.pending(), stream, queue);
-  }
-}
-
-function write(messages: Iterable<AnyMessage>, { writer }: BufferedStream, queue: Queue): void {
-  for (const msg of messages) {
-    if (msg.match(MSG_WRITE_LINE)) writer.writeLine(msg.args[0]);
-    else if (msg.match(MSG_WRITE)) writer.write(msg.args[0]);
-  }
-  queue.lines = queue.length = 0;
 }

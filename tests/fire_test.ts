@@ -189,6 +189,7 @@ Deno.test({
     });
     const reading = [...readers, ...senders].map((each) => each.rest().catch(() => ""));
     for (let n = 0; n < 5000; n++) await witness.line(); // it is under load
+    reading.push(witness.rest().catch(() => "")); // who stops reading is dropped when 8 MiB wait
     program.signal("SIGTERM");
     const { code, lines, stderr } = await program.end();
     hasEnded = true;

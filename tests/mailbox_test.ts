@@ -73,6 +73,18 @@ Deno.test("Mailbox.put() and putBack() leave it to their caller what a full mail
   assertEquals([mailbox.length, idsOf(drain(mailbox))], [4, [-1, 0, 1, 2]]);
 });
 
+Deno.test("Mailbox.takeAll() gives what is there in order, and keeps none of what comes later from it", () => {
+  const mailbox = new Mailbox<Item>();
+  assertEquals(mailbox.takeAll(), []);
+  for (let id = 0; id < 4; id++) mailbox.put(new Item(id));
+  const first = mailbox.take()!.id;
+  const all = mailbox.takeAll();
+  mailbox.put(new Item(4));
+  const next = mailbox.takeAll();
+  mailbox.put(new Item(5));
+  assertEquals([first, idsOf(all), idsOf(next), mailbox.length, mailbox.taken], [0, [1, 2, 3], [4], 1, 5]);
+});
+
 // ------------------------------------------------------------------------------------------------
 // Mailbox.takeOf()
 
@@ -226,16 +238,6 @@ Deno.test("Deque.first is undefined after a drain, whatever stood there", () => 
   assertEquals([deque.first, deque.shift(), deque.length], [undefined, undefined, 0]);
 });
 
-Deno.test("Deque is spacious after a burst, and no more after its drain", () => {
-  const deque = new Deque<number>();
-  const log = [deque.spacious];
-  for (let n = 0; n < 10_000; n++) deque.push(n);
-  log.push(deque.spacious);
-  while (deque.length > 0) deque.shift();
-  log.push(deque.spacious);
-  assertEquals(log, [false, true, false]);
-});
-
 Deno.test("Deque costs O(1) at both ends: it makes room for a few items per operation at most", () => {
   const n = 100_000;
   const patterns: Record<string, (deque: Deque<number>) => void> = {
@@ -274,7 +276,7 @@ Deno.test("Deque costs O(1) at both ends: it makes room for a few items per oper
 
 type Step =
   | { do: "put" | "putBack"; kind: number; times: number }
-  | { do: "take"; times: number }
+  | { do: "take" | "takeAll"; times: number }
   | { do: "takeOf"; kinds: number[]; times: number };
 
 const kind = fc.nat({ max: KINDS.length - 1 });
@@ -284,6 +286,7 @@ const times = fc.oneof({ weight: 20, arbitrary: few }, { weight: 1, arbitrary: f
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constantFrom("put" as const, "putBack" as const), kind, times }),
   fc.record({ do: fc.constant("take" as const), times }),
+  fc.record({ do: fc.constant("takeAll" as const), times: fc.constant(1) }),
   fc.record({ do: fc.constant("takeOf" as const), kinds: fc.uniqueArray(kind), times }),
 );
 
@@ -307,6 +310,9 @@ Deno.test("Mailbox does what a plain array would, for random programs", () => {
         take() {
           assert(mailbox.take() === model.shift());
         },
+        takeAll() {
+          assertEquals(idsOf(mailbox.takeAll()), idsOf(model.splice(0)));
+        },
         takeOf({ kinds }: { kinds: number[] }) {
           const classes: Kind[] = kinds.map((kind) => KINDS[kind]!);
           const at = model.findIndex((item) => classes.some((each) => item instanceof each));
@@ -316,7 +322,7 @@ Deno.test("Mailbox does what a plain array would, for random programs", () => {
       for (const step of program) {
         for (let i = 0; i < step.times; i++) {
           run[step.do](step as never);
-          assert(mailbox.length === model.length);
+          assert(mailbox.length === model.length && mailbox.oldest === model[0]);
         }
       }
       assertEquals(idsOf(drain(mailbox)), idsOf(model));

@@ -267,6 +267,64 @@ Deno.test("BufferedWriter, Failure: sending that fails when nobody waits is told
   assertEquals([await outcome(() => writer.flush()), reports.texts], ["Error", []]);
 });
 
+/* -------------------------------------------- BufferedWriter.send() ------------------------------------------ */
+
+Deno.test("BufferedWriter.send() sends what is queued by its turn in one write, and waits for nothing", async () => {
+  const { wire, writer } = open();
+  const log: unknown[] = [writer.send()];
+  writer.write("one ");
+  log.push(writer.send(), wire.writes.length);
+  writer.write("two");
+  await settle();
+  log.push(wire.writes.length, wire.text, writer.buffered);
+  assertEquals(log, [true, true, 0, 1, "one two", 0]);
+});
+
+Deno.test("BufferedWriter.send() tells whether all that was sent before has been taken; a flush waits for it", async () => {
+  const { wire, writer } = open();
+  wire.room = 2;
+  const log: unknown[] = [];
+  writer.write("hello");
+  log.push(writer.send());
+  await settle();
+  writer.write(" world");
+  log.push(writer.send(), wire.text);
+  const flushed = writer.flush();
+  wire.take(Infinity);
+  await flushed;
+  writer.write("!");
+  log.push(wire.text, writer.send());
+  await settle();
+  log.push(wire.text);
+  assertEquals(log, [true, false, "he", "hello world", true, "hello world!"]);
+});
+
+Deno.test("BufferedWriter.send() is false when the peer has gone, as the next flush tells", async () => {
+  using reports = catchReports();
+  const { wire, writer } = open();
+  wire.break(new Error("gone"));
+  writer.write("lost");
+  const log: unknown[] = [writer.send()];
+  await settle();
+  log.push(writer.send(), await outcome(() => writer.flush()));
+  await reports.settled();
+  assertEquals([log, reports.texts], [[true, false, "Error"], []]);
+});
+
+Deno.test("BufferedWriter.send() of a tasklet that ends then has its bytes sent, in nobody's name", async () => {
+  const { wire, writer } = open();
+  wire.room = 2;
+  const task = Tasklet.new(() => {
+    writer.write("hello");
+    writer.send();
+  })();
+  await task.join();
+  await settle();
+  wire.take(Infinity);
+  await settle();
+  assertEquals(wire.text, "hello");
+});
+
 Deno.test("BufferedWriter.stalled tells for how long the socket has taken nothing", async () => {
   await using time = virtualTime();
   const { wire, writer } = open();
