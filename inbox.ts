@@ -24,7 +24,7 @@ import { onAbort, onTurn, ready, Wait, type Waiter } from "./wait.ts";
 
 type Classes = readonly MessageConstructor[] | undefined;
 
-const NONE: readonly never[] = [];
+const NONE: never[] = [];
 
 // Messages that are never dropped for newer ones.
 const notices = new WeakSet<AnyMessage>();
@@ -442,9 +442,8 @@ class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements Async
 class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   implements AsyncIterableIterator<AnyMessage[]> {
   readonly #timeout: number;
-  #last: readonly AnyMessage[] = NONE; // the batch that the loop is busy with
+  #last: AnyMessage[] = NONE; // the batch that the loop is busy with
   #isDue = false; // what there is at the end of the turn is the next one
-  readonly #endOfTurn = (): void => this.#takeAll();
 
   constructor(owner: Waiter, inbox: Inbox, timeout: number) {
     super(owner, inbox, undefined);
@@ -469,15 +468,14 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   #becomeDue(): void {
     if (this.#isDue) return;
     this.#isDue = true;
-    onTurn(this.#endOfTurn, this.owner);
+    onTurn(BatchReception.#takeAll, this, this.owner);
   }
 
-  #takeAll(): void {
-    this.#isDue = false;
-    if (!this.open || this.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
-    const batch = this.inbox.takeAll();
-    this.#last = batch;
-    this.resumeInTurn({ done: false, value: batch });
+  static #takeAll(this: void, wait: BatchReception): void {
+    wait.#isDue = false;
+    if (!wait.open || wait.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
+    wait.#last = wait.inbox.takeAll();
+    wait.resumeInTurn({ done: false, value: wait.#last });
   }
 
   // Takes nothing before the end of the turn: until then it is queued, and lost by no kill.

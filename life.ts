@@ -235,7 +235,7 @@ export class Life<out R = unknown> extends Kin<Life>
    *
    * @ignore
    */
-  deadline: number = Infinity;
+  deadline: number; // set by the constructor, because a field that begins as Infinity takes a box of its own
   /**
    * Kept by the deadlines alone.
    *
@@ -272,6 +272,7 @@ export class Life<out R = unknown> extends Kin<Life>
   ) {
     super();
     this.name = name;
+    this.deadline = Infinity;
     this.inbox = new Inbox(this, options.mailbox);
     if (!options.daemon) this.#adoptBy(current());
     else daemons.add(this);
@@ -734,7 +735,7 @@ export class Life<out R = unknown> extends Kin<Life>
   static readonly #startInOrder = (): void => {
     const { promise, resolve } = Promise.withResolvers<void>();
     void promise.then(Life.#begun);
-    onTurn(resolve, STARTS);
+    onTurn(resolve, undefined, STARTS);
   };
 
   static #adopt(this: void, reason: unknown, promise: Promise<unknown>): boolean {

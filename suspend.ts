@@ -85,8 +85,12 @@ class TurnWait extends Wait<void> {
   /** Begins to wait. */
   override begin(): boolean {
     const begun = super.begin();
-    if (begun) onTurn(() => this.resumeInTurn(), this.owner);
+    if (begun) onTurn(TurnWait.#end, this, this.owner);
     return begun;
+  }
+
+  static #end(this: void, wait: TurnWait): void {
+    wait.resumeInTurn();
   }
 }
 

@@ -25,8 +25,9 @@ let turnedAt = 0;
 // is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
 let spent = false; // what comes now is held back; until then, only who asks for a turn waits for it
-let heldBack: (() => void)[] | undefined;
-let letGo = 0; // of those
+// Functions and what they get, by turns: a closure for each would cost as much memory as what it is about.
+let heldBack: unknown[] | undefined;
+let letGo = 0; // places of those
 
 let order: Order | undefined;
 
@@ -89,14 +90,14 @@ function isSpent(): boolean {
   return false;
 }
 
-/** Calls `go`, for `line` as {@linkcode Order} has it, in the next turn of the event loop. */
-export function onTurn(go: () => void, line: unknown): void {
-  if (order !== undefined) return order(go, line);
+/** Calls `go` with `what`, for `line` as {@linkcode Order} has it, in the next turn of the event loop. */
+export function onTurn<T>(go: (what: T) => void, what: T, line: unknown): void {
+  if (order !== undefined) return order(() => go(what), line);
   if (heldBack === undefined) {
     heldBack = [];
     nextTurn(endTurn);
   }
-  heldBack.push(go);
+  heldBack.push(go, what);
 }
 
 // Lets go as many as are allowed in a turn; the others wait for the next.
@@ -105,9 +106,12 @@ function endTurn(): void {
   deliveries = 0;
   turnedAt = now();
   nextLook = 1;
-  const end = Math.min(list.length, letGo + MOST_DELIVERIES);
+  const end = Math.min(list.length, letGo + 2 * MOST_DELIVERIES);
   spent = end < list.length; // then newcomers go to the end of the line
-  while (letGo < end) list[letGo++]!();
+  while (letGo < end) {
+    const go = list[letGo++] as (what: unknown) => void;
+    go(list[letGo++]);
+  }
   if (letGo > list.length / 2) { // so that a line that never ends keeps no memory of those who have left it
     heldBack = letGo < list.length ? list.slice(letGo) : undefined;
     letGo = 0;
@@ -118,7 +122,7 @@ function endTurn(): void {
 /** A promise that is rejected already, as {@linkcode ownerOf} tells then; it counts as a delivery. */
 export function readyError(error: unknown, owner: Waiter | undefined, isCut = false): Promise<never> {
   const promise = isSpent()
-    ? new Promise<never>((_, reject) => onTurn(() => reject(error), owner))
+    ? new Promise<never>((_, reject) => onTurn(reject, error, owner))
     : Promise.reject(error);
   lay(promise, owner, isCut);
   return promise;
@@ -126,7 +130,7 @@ export function readyError(error: unknown, owner: Waiter | undefined, isCut = fa
 
 /** A promise of a value that is there already; it counts as a delivery. */
 export function ready<T>(value: T, owner: Waiter | undefined): Promise<T> {
-  return isSpent() ? new Promise((resolve) => onTurn(() => resolve(value), owner)) : Promise.resolve(value);
+  return isSpent() ? new Promise((resolve) => onTurn(resolve, value, owner)) : Promise.resolve(value);
 }
 
 /** The rejected promise of what `owner` must not even begin, if that is so; `serving` as a wait has it. */
@@ -330,9 +334,8 @@ export abstract class Wait<T = unknown> {
   resume(value: T): void {
     const core = this.#core;
     if (!this.#leave(false)) return;
-    const { resolve } = core; // when the turn comes, the wait may have begun again
-    if (isSpent()) onTurn(() => resolve(value), core.owner);
-    else resolve(value);
+    if (isSpent()) onTurn(core.resolve, value, core.owner);
+    else core.resolve(value);
   }
 
   /** The same from within the turn that was waited for: nothing is held back once more. */
@@ -400,7 +403,7 @@ function reject({ promise, owner, reject }: Core, error: unknown): void {
 // Failing at once counts as a delivery: a loop that tries again and again must not keep the event loop for itself.
 function rejectInTurn({ promise, owner, reject }: Core, error: unknown, isCut = true): void {
   lay(promise, owner, isCut);
-  if (isSpent()) onTurn(() => reject(error), owner);
+  if (isSpent()) onTurn(reject, error, owner);
   else reject(error);
 }
 

@@ -92,7 +92,7 @@ export class BufferedWriter {
   #left: Uint8Array = NOTHING; // of what is on its way
   #sending = 0; // bytes of it
   #sent = 0; // bytes since the beginning
-  readonly #flushes = new Line<FlushWait>(); // in order of `upTo`
+  #flushes: Line<FlushWait> | undefined; // in order of `upTo`
   #isSending = false;
   #stalledSince = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -176,8 +176,9 @@ export class BufferedWriter {
     const left = this.buffered;
     if (left === 0) return pass(() => {});
     if (!this.#isSending) this.#begin();
-    const wait = new FlushWait(this.#flushes, this.#sent + left, originOf(this.#socket));
-    if (wait.begin(timeout)) this.#flushes.join(wait);
+    const flushes = this.#flushes ??= new Line();
+    const wait = new FlushWait(flushes, this.#sent + left, originOf(this.#socket));
+    if (wait.begin(timeout)) flushes.join(wait);
     return wait.promise;
   }
 
@@ -228,8 +229,8 @@ export class BufferedWriter {
     this.#left = n === this.#left.length ? NOTHING : this.#left.subarray(n);
     this.#sending -= n;
     this.#sent += n;
-    let next = this.#flushes.first;
-    for (; next !== undefined && next.upTo <= this.#sent; next = this.#flushes.first) next.resume();
+    let next = this.#flushes?.first;
+    for (; next !== undefined && next.upTo <= this.#sent; next = this.#flushes?.first) next.resume();
     if (this.buffered === 0) return void (this.#isSending = false);
     this.#stalledSince = now();
     this.#begin();
@@ -238,7 +239,7 @@ export class BufferedWriter {
   #failed(error: unknown): void {
     this.#isSending = false;
     this.#failure = { error };
-    for (let wait = this.#flushes.first; wait !== undefined; wait = this.#flushes.first) wait.fail(error);
+    for (let wait = this.#flushes?.first; wait !== undefined; wait = this.#flushes?.first) wait.fail(error);
     this.#left = NOTHING;
     this.#parts = NONE;
     this.#texts = NONE;
