@@ -262,20 +262,29 @@ export class BufferedWriter {
     }
   }
 
+  // All that is queued.
   #take(): Uint8Array {
-    this.#encode();
-    const bytes = this.#parts.length === 1 ? this.#parts[0]! : concat(this.#parts, this.#queued);
+    if (this.#parts !== NONE) this.#encode();
+    const bytes = this.#parts === NONE
+      ? this.#takeTexts()
+      : this.#parts.length === 1
+      ? this.#parts[0]!
+      : concat(this.#parts, this.#queued);
     this.#parts = NONE;
-    this.#sending = this.#queued;
     this.#queued = 0;
+    this.#sending = bytes.length;
     return bytes;
   }
 
   #encode(): void {
-    if (this.#length === 0) return;
-    this.#add(encode(this.#texts, this.#length));
+    if (this.#length > 0) this.#add(this.#takeTexts());
+  }
+
+  #takeTexts(): Uint8Array {
+    const bytes = encode(this.#texts, this.#length);
     this.#texts = NONE;
     this.#length = 0;
+    return bytes;
   }
 
   #add(bytes: Uint8Array): void {
