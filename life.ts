@@ -13,7 +13,8 @@ import { hook } from "./hook.ts";
 import { Inbox } from "./inbox.ts";
 import { Kin } from "./kin.ts";
 import type { Binding, LocalScope } from "./local.ts";
-import { Line, type MailboxOptions, type Place } from "./mailbox.ts";
+import type { Line, MailboxOptions } from "./mailbox.ts";
+import { Monitor } from "./monitor.ts";
 import { onFloatingRejection } from "./program.ts";
 import { report } from "./report.ts";
 import { cycleOf, EndWait, JoinWait, LazyWait, pass } from "./suspend.ts";
@@ -104,40 +105,20 @@ const STARTS = {}; // the line of those that start, under an order of wake-ups
 let bodies = 0; // that run and are not abandoned
 let isAdopting = false;
 
-/**
- * All tasklets without a parent that have not finished, abandoned ones among them.
- *
- * @ignore
- */
+/** @ignore All tasklets without a parent that have not finished, abandoned ones among them. */
 export const roots: Set<Life> = new Set();
-/**
- * Those of them that are daemons.
- *
- * @ignore
- */
+/** @ignore Those of them that are daemons. */
 export const daemons: Set<Life> = new Set();
 
-/**
- * How many tasklets are at work, or await something that is no wait point. For tests and tools.
- *
- * @ignore
- */
+/** @ignore How many tasklets are at work, or await something that is no wait point. For tests and tools. */
 export function countAtWork(): number {
   return bodies - waitCounts().waiters;
 }
 
-/**
- * Whether `task` is one of them.
- *
- * @ignore
- */
+/** @ignore Whether `task` is one of them. */
 export let isAtWork: (task: Life) => boolean;
 
-/**
- * Lets `task` run `body` on a later microtask, in order of creation.
- *
- * @ignore
- */
+/** @ignore Lets `task` run `body` on a later microtask, in order of creation. */
 export let start: (task: Life, body: () => unknown) => void;
 
 /**
@@ -167,11 +148,7 @@ export let tendsChildren: (task: Life) => void;
  */
 export let endsChildren: (task: Life) => void;
 
-/**
- * Kills all of `tasks` by one exit.
- *
- * @ignore
- */
+/** @ignore Kills all of `tasks` by one exit. */
 export let killTogether: (tasks: readonly Life[], options: KillOptions) => Promise<void>;
 
 /**
@@ -197,11 +174,7 @@ export class Life<out R = unknown> extends Kin<Life>
   #tendsChildren = false; // a kill leaves its children to its body
   #endsChildren = false; // they are killed also if its body has returned
 
-  /**
-   * What arrives.
-   *
-   * @ignore
-   */
+  /** @ignore What arrives. */
   readonly inbox: Inbox;
 
   #exit: TaskletExit | undefined; // it has been killed
@@ -214,46 +187,27 @@ export class Life<out R = unknown> extends Kin<Life>
 
   #asked = false; // somebody wants to know how it ended
   #askers = 0; // ... and has not begun to join
-  #monitors: Line<Monitor> | undefined; // of others, on this one
-  #watching: Set<Monitor> | undefined; // of this one, on others
   #onSignal: Disposable | undefined;
 
-  /**
-   * Kept by the waits alone.
-   *
-   * @ignore
-   */
+  /** @ignore Kept by the waits alone. */
   waits: Wait | undefined;
-  /**
-   * Kept by the waits for its end alone.
-   *
-   * @ignore
-   */
+  /** @ignore Kept by the waits for its end alone. */
   endWaits: EndWait | undefined;
-  /**
-   * Kept by the deadlines alone.
-   *
-   * @ignore
-   */
+  /** @ignore Kept by the monitors alone. */
+  monitors: Line<Monitor> | undefined;
+  /** @ignore Kept by the monitors alone. */
+  watching: Set<Monitor> | undefined;
+  /** @ignore Kept by the deadlines alone. */
   deadline: number; // set by the constructor, because a field that begins as Infinity takes a box of its own
-  /**
-   * Kept by the deadlines alone.
-   *
-   * @ignore
-   */
+  /** @ignore Kept by the deadlines alone. */
   timeouts: Timeout[] | undefined;
-  /**
-   * Kept by the task locals alone.
-   *
-   * @ignore
-   */
+  /** @ignore Kept by the task locals alone. */
   locals: Binding | undefined;
 
   static {
     isAtWork = (task) => task.#phase === "body" && !task.#released && task.waits === undefined;
     start = (task, body) => Life.#start(task, body);
-    onFinish = (task, f, watcher) =>
-      Life.#watch({ watched: task, watcher, tell: f, earlier: undefined, later: undefined });
+    onFinish = (task, f, watcher) => task.#onRelease(f, watcher);
     tendsChildren = (task) => void (task.#tendsChildren = true);
     endsChildren = (task) => void (task.#endsChildren = true);
     killTogether = (tasks, options) => Life.#killTogether(tasks, options);
@@ -390,22 +344,14 @@ export class Life<out R = unknown> extends Kin<Life>
     return wait.promise;
   }
 
-  /**
-   * Says that somebody is going to join it: until disposed, its error counts as asked for.
-   *
-   * @ignore
-   */
+  /** @ignore Says that somebody is going to join it: until disposed, its error counts as asked for. */
   expectJoin(): Disposable {
     this.#asked = true;
     this.#askers++;
     return { [Symbol.dispose]: () => void this.#askers-- };
   }
 
-  /**
-   * Joins it as a scope: it stands or falls with its children, and the caller with it.
-   *
-   * @ignore
-   */
+  /** @ignore Joins it as a scope: it stands or falls with its children, and the caller with it. */
   async joinScope(): Promise<R> {
     this.#isScope = true;
     try {
@@ -427,11 +373,7 @@ export class Life<out R = unknown> extends Kin<Life>
     }
   }
 
-  /**
-   * Whether nobody waits for it any more: it has finished, or was abandoned.
-   *
-   * @ignore
-   */
+  /** @ignore Whether nobody waits for it any more: it has finished, or was abandoned. */
   get isOver(): boolean {
     return this.#released;
   }
@@ -441,11 +383,7 @@ export class Life<out R = unknown> extends Kin<Life>
     await this.kill();
   }
 
-  /**
-   * The error with which a wait must not begin.
-   *
-   * @ignore
-   */
+  /** @ignore The error with which a wait must not begin. */
   refuse(serving: boolean): unknown {
     if (this.#phase !== "body") return new TaskletExit(`${this} has finished`);
     if (this.#exit === undefined || (this.#told > 0 && !serving && !this.#graceOver)) return undefined;
@@ -453,11 +391,7 @@ export class Life<out R = unknown> extends Kin<Life>
     return this.#exit;
   }
 
-  /**
-   * Ends every wait under way because of a deadline.
-   *
-   * @ignore
-   */
+  /** @ignore Ends every wait under way because of a deadline. */
   expire(error: TimeoutError): void {
     const waits: Wait[] = [];
     for (let wait = this.waits; wait !== undefined; wait = wait.older) if (!wait.shielded) waits.push(wait);
@@ -496,11 +430,7 @@ export class Life<out R = unknown> extends Kin<Life>
     creator.#unfinished++;
   }
 
-  /**
-   * Kills it when `signal` is aborted.
-   *
-   * @ignore
-   */
+  /** @ignore Kills it when `signal` is aborted. */
   obey(signal: AbortSignal): void {
     const kill = () =>
       this.#killTree(
@@ -609,9 +539,7 @@ export class Life<out R = unknown> extends Kin<Life>
     daemons.delete(this);
     this.#asked = this.#askers > 0;
     this.inbox.giveUp({ deferred: true, cause: this.#end });
-    if (this.#watching !== undefined) { for (const monitor of this.#watching) Life.#unwatch(monitor); }
-    if (this.#monitors !== undefined) this.#tellMonitors(this.#monitors);
-    this.#watching = this.#monitors = undefined;
+    if (Monitor.endAll(this, this.#end)) this.#asked = true;
     if (this.endWaits !== undefined) this.#tellJoiners(this.endWaits);
     const { parent } = this;
     if (parent !== undefined) {
@@ -624,11 +552,10 @@ export class Life<out R = unknown> extends Kin<Life>
     }
   }
 
-  #tellMonitors(monitors: Line<Monitor>): void {
-    for (let monitor = monitors.first; monitor !== undefined; monitor = monitors.first) {
-      Life.#unwatch(monitor);
-      if (monitor.tell(this.#end) === true) this.#asked = true;
-    }
+  #onRelease(f: (error: unknown) => unknown, watcher: Life | undefined): Disposable {
+    if (!this.#released) return new Monitor(this, watcher, f);
+    f(this.#end);
+    return { [Symbol.dispose]: () => {} };
   }
 
   #tellJoiners(newest: EndWait): void {
@@ -751,29 +678,6 @@ export class Life<out R = unknown> extends Kin<Life>
     if (!task.#fail(reason)) report(`${task} left a rejection behind:`, reason);
     return true;
   }
-
-  static #watch(monitor: Monitor): Disposable {
-    const { watched, watcher, tell } = monitor;
-    if (watched.#released) {
-      tell(watched.#end);
-    } else {
-      (watched.#monitors ??= new Line()).join(monitor);
-      if (watcher !== undefined) (watcher.#watching ??= new Set()).add(monitor);
-    }
-    return { [Symbol.dispose]: () => Life.#unwatch(monitor) };
-  }
-
-  static #unwatch(monitor: Monitor): void {
-    monitor.watched.#monitors?.leave(monitor);
-    if (monitor.watcher !== undefined) monitor.watcher.#watching?.delete(monitor);
-  }
-}
-
-interface Monitor extends Place<Monitor> {
-  readonly watched: Life;
-  readonly watcher: Life | undefined;
-  /** Whether the error is somebody's concern now. */
-  readonly tell: (error: unknown) => unknown;
 }
 
 function current(): Life | undefined {
