@@ -21,6 +21,8 @@ export class TimeoutError extends Error {
 export interface Clock {
   /** The time now. */
   now(): number;
+  /** A time that is cheaper to tell, for whoever only measures a few milliseconds: it may jump. @default {now} */
+  coarse?(): number;
   /** Calls `wake` once at time `at` or soon after, in place of what was asked for before; `Infinity`: never. */
   wakeAt(at: number, wake: () => void): void;
   /** Calls `go` after one turn of the event loop, in which sockets and timers are served. */
@@ -41,6 +43,10 @@ class SystemClock implements Clock {
 
   now(): number {
     return performance.now();
+  }
+
+  coarse(): number {
+    return Date.now();
   }
 
   wakeAt(at: number, wake: () => void): void {
@@ -213,6 +219,12 @@ let heap = new TimerHeap(new SystemClock());
 /** The time of the clock, in milliseconds. */
 export function now(): number {
   return heap.clock.now();
+}
+
+/** A time to measure a few milliseconds by, at half the cost of {@linkcode now}. */
+export function coarseNow(): number {
+  const { clock } = heap;
+  return clock.coarse === undefined ? clock.now() : clock.coarse();
 }
 
 /** Calls `fire` at time `at`; timers of the same time fire in the order they were set. `Infinity` never comes. */

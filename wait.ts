@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { nextTurn, now, setTimer, TimeoutError, type Timer } from "./timer.ts";
+import { coarseNow, nextTurn, now, setTimer, TimeoutError, type Timer } from "./timer.ts";
 
 const MOST_DELIVERIES = 256;
 const LONGEST_SLICE = 4;
@@ -24,7 +24,7 @@ const MOST_LET_GO = 64;
 
 let deliveries = 0;
 let turnedAt = 0;
-// Reading the clock costs as much as a delivery, so it is read after as many more of them as take half the time that
+// Reading the clock costs half as much as a delivery, so it is read after as many more of them as take half the time that
 // is left, going by those before; but at every eighth, because the next one may take longer than all of those.
 let nextLook = 1;
 let spent = false; // what comes now is held back; until then, only who asks for a turn waits for it
@@ -86,8 +86,8 @@ export function strangersWaits(): Wait[] {
 function isSpent(): boolean {
   if (spent || order !== undefined) return true;
   if (++deliveries < nextLook) return false;
-  const elapsed = now() - turnedAt;
-  if (elapsed > LONGEST_SLICE || deliveries > MOST_DELIVERIES) return spent = true;
+  const elapsed = coarseNow() - turnedAt;
+  if (elapsed >= LONGEST_SLICE || deliveries > MOST_DELIVERIES) return spent = true;
   const foreseen = ((LONGEST_SLICE - elapsed) * deliveries) / (2 * elapsed);
   nextLook = Math.min(deliveries + Math.max(1, Math.min(8, foreseen)), MOST_DELIVERIES + 1);
   return false;
@@ -107,7 +107,7 @@ export function onTurn<T>(go: (what: T) => void, what: T, line: unknown): void {
 function endTurn(): void {
   const list = heldBack!;
   deliveries = 0;
-  turnedAt = now();
+  turnedAt = coarseNow();
   nextLook = 1;
   const end = Math.min(list.length, letGo + 2 * MOST_LET_GO);
   spent = end < list.length; // then newcomers go to the end of the line
