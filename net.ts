@@ -40,9 +40,10 @@ import {
 } from "./network.ts";
 import type { ByteStream } from "./stream.ts";
 import { endsChildren, onFinish } from "./life.ts";
-import { pass, type Start, waitFor } from "./suspend.ts";
+import { pass, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
+import { type Origin, Wait, type Waiter } from "./wait.ts";
 
 export { LineTooLongError } from "./lines.ts";
 export { Pace, type PaceOptions } from "./pace.ts";
@@ -286,10 +287,12 @@ export class Socket implements ByteStream, Disposable {
   readonly isOutside: boolean;
   readonly #idleTimeout: number;
   #lastByteAt = 0;
-  #reading: Reading | undefined;
+  #isReading = false;
+  #reader: Reader | undefined; // who read last, and may be waiting
   #kept: Uint8Array | undefined; // read for somebody who had gone
   #failure: { readonly error: unknown } | undefined; // of a read for somebody who had gone
-  #writing: Promise<void> | undefined; // what was written last, and is not sent yet
+  #writing: Promise<void> | undefined; // what was written last, while something is not sent yet
+  #unsent = 0; // how many writes that are
   #isClosed = false;
   #closing: PromiseWithResolvers<void> | undefined; // if somebody wants to know of it
 
@@ -351,18 +354,21 @@ export class Socket implements ByteStream, Disposable {
    * @throws {Error} If another read is under way.
    */
   read(buffer: Uint8Array): Promise<number | null> {
-    const isFree = this.#reading === undefined && this.#kept === undefined && this.#failure === undefined;
-    if (!isFree) return this.#read(buffer);
-    if (this.#idleTimeout !== Infinity || running.getStore() !== undefined) {
+    if (this.#isReading || this.#kept !== undefined || this.#failure !== undefined) return this.#read(buffer);
+    const reader = running.getStore() as Waiter | undefined;
+    if (this.#idleTimeout !== Infinity || reader !== undefined) {
       return this.#readOnce(buffer) as Promise<number | null>; // into this buffer, as nobody else has begun
     }
     // In nobody's name the wait cannot end early, so nothing has to be kept for others.
-    this.#reading = BY_NOBODY;
+    this.#isReading = true;
+    this.#reader = NOBODY;
     return this.#connection.read(buffer).then((n) => {
-      this.#reading = undefined;
+      this.#isReading = false;
+      this.#reader = undefined;
       return n;
     }, (error) => {
-      this.#reading = undefined;
+      this.#isReading = false;
+      this.#reader = undefined;
       throw error;
     });
   }
@@ -390,34 +396,45 @@ export class Socket implements ByteStream, Disposable {
 
   // `undefined`: what was read is in another buffer, and has been kept.
   #readOnce(buffer: Uint8Array): Promise<number | null | undefined> {
-    const start: Start<number | null | undefined> = (resume, fail) => {
-      if (this.#reading?.reader !== undefined) throw new Error("Cannot read: another read is under way");
-      const reading = this.#reading ??= this.#startReading(buffer);
-      reading.reader = { buffer, resume, fail };
-      return () => void (reading.reader = undefined);
-    };
-    return Tasklet.suspend(start, {
-      timeout: this.#idleTime(),
-      what: "for bytes from a socket",
-      outside: this.isOutside,
-    });
+    const reader = this.#readerFor(buffer);
+    if (reader.begin(this.#idleTime())) {
+      if (this.#reader !== reader && this.#reader?.open) {
+        reader.fail(new Error("Cannot read: another read is under way"));
+      } else {
+        this.#reader = reader;
+        if (!this.#isReading) this.#startReading(buffer);
+      }
+    }
+    return reader.promise;
+  }
+
+  // One for all reads of a tasklet that follow each other.
+  #readerFor(buffer: Uint8Array): ReadWait {
+    const last = this.#reader;
+    const owner = running.getStore() as Waiter | undefined;
+    const isFree = last instanceof ReadWait && !last.open && last.owner === owner;
+    const reader = isFree ? last : new ReadWait(owner, this.isOutside ? "outside" : "inside");
+    reader.buffer = buffer;
+    return reader;
   }
 
   // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
-  #startReading(buffer: Uint8Array): Reading {
-    const reading: Reading = { reader: undefined };
-    this.#connection.read(buffer).then((n) => {
-      this.#reading = undefined;
-      if (this.#idleTimeout !== Infinity) this.#lastByteAt = now();
-      const isHere = n === null || reading.reader?.buffer === buffer;
-      if (!isHere) this.#kept = buffer.slice(0, n);
-      reading.reader?.resume(isHere ? n : undefined);
-    }, (error) => {
-      this.#reading = undefined;
-      if (reading.reader === undefined) this.#failure = { error }; // the next reader is told
-      else reading.reader.fail(error);
+  #startReading(buffer: Uint8Array): void {
+    this.#isReading = true;
+    this.#connection.read(buffer).then((n) => this.#hasRead(buffer, n), (error) => {
+      this.#isReading = false;
+      if (this.#reader!.open) this.#reader!.fail(error);
+      else this.#failure = { error }; // the next reader is told
     });
-    return reading;
+  }
+
+  #hasRead(buffer: Uint8Array, n: number | null): void {
+    const reader = this.#reader!;
+    this.#isReading = false;
+    if (this.#idleTimeout !== Infinity) this.#lastByteAt = now();
+    const isHere = n === null || (reader.open && reader.buffer === buffer);
+    if (!isHere) this.#kept = buffer.slice(0, n);
+    if (reader.open) reader.resume(isHere ? n : undefined);
   }
 
   #idleTime(): number {
@@ -436,16 +453,21 @@ export class Socket implements ByteStream, Disposable {
   }
 
   #afterWrites(step: () => Promise<void>): Promise<void> {
-    const done = this.#writing === undefined ? step() : this.#writing.then(step);
-    const forget = () => {
-      if (this.#writing === writing) this.#writing = undefined;
-    };
-    const writing: Promise<void> = this.#writing = done.then(forget, forget); // the error is for who wrote
-    return this.#taken(done);
+    this.#unsent++;
+    this.#writing = this.#writing === undefined ? step() : this.#writing.then(step, step);
+    return this.#taken(this.#writing);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
-    for (let left = bytes; left.length > 0;) left = left.subarray(await this.#connection.write(left));
+    try {
+      for (let left = bytes; left.length > 0;) left = left.subarray(await this.#connection.write(left));
+    } finally {
+      this.#hasWritten();
+    }
+  }
+
+  #hasWritten(): void {
+    if (--this.#unsent === 0) this.#writing = undefined;
   }
 
   /**
@@ -465,7 +487,13 @@ export class Socket implements ByteStream, Disposable {
 
   /** Ends this side, after all that was written before: the peer reads to the end, and can still send. */
   closeWrite(): Promise<void> {
-    return this.#afterWrites(async () => void await this.#connection.closeWrite());
+    return this.#afterWrites(async () => {
+      try {
+        await this.#connection.closeWrite();
+      } finally {
+        this.#hasWritten();
+      }
+    });
   }
 
   /** Closes both sides. Harmless twice. */
@@ -524,16 +552,31 @@ export async function removeStaleSocket(path: string): Promise<boolean> {
   return true;
 }
 
-/** A read under way, and who waits for it. */
-interface Reading {
-  reader: {
-    readonly buffer: Uint8Array;
-    readonly resume: (n: number | null | undefined) => void;
-    readonly fail: (error: unknown) => void;
-  } | undefined;
+/** Who reads, or has read. */
+interface Reader {
+  /** Whether it waits. */
+  readonly open: boolean;
+  /** Where it wants the bytes. */
+  readonly buffer: Uint8Array;
+  resume(n: number | null | undefined): void;
+  fail(error: unknown): void;
 }
 
-const BY_NOBODY: Reading = { reader: { buffer: new Uint8Array(0), resume: () => {}, fail: () => {} } };
+/** A wait for bytes, of one read after the other. */
+class ReadWait extends Wait<number | null | undefined> implements Reader {
+  buffer: Uint8Array = NOTHING;
+
+  constructor(owner: Waiter | undefined, origin: Origin) {
+    super(owner, false, origin);
+  }
+
+  override describe(): string {
+    return "for bytes from a socket";
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+const NOBODY: Reader = { open: true, buffer: NOTHING, resume: () => {}, fail: () => {} };
 
 // The network of the operating system.
 const system: Network = {

@@ -59,9 +59,8 @@ export function waitFor<T>(
   origin: Origin = "unknown",
 ): Promise<T> {
   checkMs("wait", "timeout", timeout);
-  const wait = new SuspendWait<T>(waiter(), what, origin);
-  const begun = wait.start((resume, fail) => void promise.then(resume, fail), timeout);
-  if (!begun) promise.then(undefined, () => {}); // as when the wait ends early: its end is nobody's error
+  const wait = new PromiseWait<T>(waiter(), what, origin);
+  wait.start(promise, timeout);
   return wait.promise;
 }
 
@@ -91,6 +90,35 @@ class TurnWait extends Wait<void> {
 
   static #end(this: void, wait: TurnWait): void {
     wait.resumeInTurn();
+  }
+}
+
+/** A wait for a promise. */
+class PromiseWait<T> extends Wait<T> {
+  readonly #what: string;
+
+  /** Creates a wait that is described as `what`. */
+  constructor(owner: Waiter | undefined, what: string, origin: Origin) {
+    super(owner, false, origin);
+    this.#what = what;
+  }
+
+  override describe(): string {
+    return this.#what;
+  }
+
+  /**
+   * Begins to wait; no deadline matters if it ends at once. Where the wait has ended early, or never begun, what becomes of
+   * the promise is nobody's error.
+   */
+  start(promise: PromiseLike<T>, timeout: number): void {
+    this.enter();
+    try {
+      promise.then((value) => this.resume(value), (error) => this.fail(error));
+    } catch (error) {
+      this.fail(error); // it may be any thenable
+    }
+    if (this.open) this.limit(timeout);
   }
 }
 
