@@ -187,7 +187,8 @@ export class BufferedWriter {
   }
 
   /**
-   * Begins to send all that is queued, without waiting.
+   * Begins to send all that is queued, without waiting. What the socket has not taken when it is closed is lost: if that
+   * matters, {@linkcode BufferedWriter.flush} at the end, or close the stream and not the socket.
    *
    * @returns Whether all that was sent before has been taken. If it has not, or if the peer has gone, call
    * {@linkcode BufferedWriter.flush} before writing more.
