@@ -24,7 +24,7 @@ import { onAbort, onTurn, ready, Wait, type Waiter } from "./wait.ts";
 
 type Classes = readonly MessageConstructor[] | undefined;
 
-const NONE: never[] = [];
+const NONE: readonly never[] = [];
 
 // Messages that are never dropped for newer ones.
 const notices = new WeakSet<AnyMessage>();
@@ -442,7 +442,7 @@ class Reception extends ReceiveWait<IteratorResult<AnyMessage>> implements Async
 class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   implements AsyncIterableIterator<AnyMessage[]> {
   readonly #timeout: number;
-  #last: AnyMessage[] = NONE; // the batch that the loop is busy with
+  #asked: readonly AnyMessage[] = NONE; // the calls in what the loop is busy with: that array is the loop's to empty
   #isDue = false; // what there is at the end of the turn is the next one
 
   constructor(owner: Waiter, inbox: Inbox, timeout: number) {
@@ -456,8 +456,8 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   }
 
   next(): Promise<IteratorResult<AnyMessage[]>> {
-    for (const message of this.#last) this.inbox.forget(message);
-    this.#last = NONE;
+    for (const message of this.#asked) this.inbox.forget(message);
+    this.#asked = NONE;
     // Whoever asks twice at once has two loops, in effect.
     const wait = this.open ? new BatchReception(this.owner!, this.inbox, this.#timeout) : this;
     const promise = this.inbox.wait(wait, this.inbox.length > 0 ? Infinity : this.#timeout);
@@ -473,9 +473,11 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
 
   static #takeAll(this: void, wait: BatchReception): void {
     wait.#isDue = false;
-    if (!wait.open || wait.inbox.length === 0) return; // killed meanwhile, or another loop has taken it
-    wait.#last = wait.inbox.takeAll();
-    wait.resumeInTurn({ done: false, value: wait.#last });
+    if (!wait.open) return; // killed meanwhile
+    if (wait.inbox.length === 0) return void wait.limit(wait.#timeout); // another loop has taken it
+    const batch = wait.inbox.takeAll();
+    if (batch.some(isCall)) wait.#asked = batch.filter(isCall);
+    wait.resumeInTurn({ done: false, value: batch });
   }
 
   // Takes nothing before the end of the turn: until then it is queued, and lost by no kill.
@@ -498,6 +500,10 @@ class BatchReception extends ReceiveWait<IteratorResult<AnyMessage[]>>
   [Symbol.asyncIterator](): this {
     return this;
   }
+}
+
+function isCall(message: AnyMessage): boolean {
+  return callOf(message) !== undefined;
 }
 
 function isOf(message: AnyMessage, classes: Classes): boolean {

@@ -109,9 +109,17 @@ export class Mailbox<T extends object> {
   putBack(item: T): void {
     this.#length++;
     this.#taken--;
-    if (this.#head > 0) this.#plain[--this.#head] = item;
-    else if (this.#indexed === undefined) this.#plain = [item, ...this.#plain];
-    else this.#ringOf(this.#indexed, item).unshift({ place: --this.#firstPlace, item });
+    if (this.#indexed !== undefined) {
+      return this.#ringOf(this.#indexed, item).unshift({ place: --this.#firstPlace, item });
+    }
+    if (this.#head === 0) this.#makeRoom();
+    this.#plain[--this.#head] = item;
+  }
+
+  // In front, for half as many as there are: then each costs O(1) on average, and `take` does not give it back at once.
+  #makeRoom(): void {
+    this.#head = 1 + (this.#plain.length >> 1);
+    this.#plain = [...new Array<undefined>(this.#head), ...this.#plain];
   }
 
   /** Takes the oldest, or `undefined` when empty. */

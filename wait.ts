@@ -321,7 +321,10 @@ export abstract class Wait<T = unknown> {
     return true;
   }
 
-  /** The second half of {@linkcode begin}: ends the wait if the deadline has passed, or when `timeout` will be over. */
+  /**
+   * The second half of {@linkcode begin}: ends the wait if the deadline has passed, or when `timeout` will be over, counted
+   * from now also if it was set before.
+   */
   protected limit(timeout: number): boolean {
     const core = this.#core;
     const deadline = core.owner === undefined ? Infinity : core.owner.deadline;
@@ -329,7 +332,9 @@ export abstract class Wait<T = unknown> {
       this.#endEarly(new TimeoutError("Timed out: the deadline has passed"), rejectInTurn);
       return false;
     }
-    if (timeout !== Infinity) core.timer = setTimer(now() + timeout, () => this.timeUp(timeout));
+    if (timeout === Infinity) return true;
+    core.timer?.cancel();
+    core.timer = setTimer(now() + timeout, () => this.timeUp(timeout));
     return true;
   }
 

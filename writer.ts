@@ -70,6 +70,9 @@ class FlushWait extends Wait<void> implements Place<FlushWait> {
   }
 }
 
+// How many bytes that nobody wrote may be queued, whatever `maxBuffered`: a peer that asks and asks, and never reads the
+// answers, is no reason to fill the memory.
+const MOST_ASIDE = 4096;
 const NOTHING = new Uint8Array(0);
 const settled = Promise.resolve();
 // Those who begin to send when all have run who can: a system call after the other, with nothing in between, takes a
@@ -89,6 +92,7 @@ export class BufferedWriter {
   #texts: string[] = NONE;
   #length = 0; // characters in #texts
   #queued = 0; // bytes in #parts
+  #aside = 0; // of these, the ones that nobody wrote
   #left: Uint8Array = NOTHING; // of what is on its way
   #sending = 0; // bytes of it
   #sent = 0; // bytes since the beginning
@@ -183,7 +187,8 @@ export class BufferedWriter {
   }
 
   /**
-   * Begins to send all that is queued, without waiting.
+   * Begins to send all that is queued, without waiting. What the socket has not taken when it is closed is lost: if that
+   * matters, {@linkcode BufferedWriter.flush} at the end, or close the stream and not the socket.
    *
    * @returns Whether all that was sent before has been taken. If it has not, or if the peer has gone, call
    * {@linkcode BufferedWriter.flush} before writing more.
@@ -201,6 +206,8 @@ export class BufferedWriter {
   /** Sends bytes that nobody waits for, if there is room. */
   sendAside(bytes: Uint8Array): void {
     if (this.#failure !== undefined || this.buffered + bytes.length > this.#maxBuffered) return;
+    if (this.#aside + bytes.length > MOST_ASIDE) return;
+    this.#aside += bytes.length;
     this.#add(bytes);
     if (!this.#isSending) this.#begin();
   }
@@ -271,7 +278,7 @@ export class BufferedWriter {
       ? this.#parts[0]!
       : concat(this.#parts, this.#queued);
     this.#parts = NONE;
-    this.#queued = 0;
+    this.#queued = this.#aside = 0;
     this.#sending = bytes.length;
     return bytes;
   }

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { type CallError, Message } from "../message.ts";
 import { JoinError, type Self, Tasklet, TaskletExit, TimeoutError } from "../tasklet.ts";
-import { virtualTime } from "../testing.ts";
+import { type VirtualTime, virtualTime } from "../testing.ts";
 import { Timeout } from "../timer.ts";
 
 class MSG_A extends Message("MSG_A")<[n: number]> {}
@@ -18,6 +18,15 @@ function collector(count: number, log: number[][] = []): Tasklet<number[][]> {
     }
     return log;
   })();
+}
+
+/** How many messages the next batch has, or how it failed and when. */
+async function sizeOrError(time: VirtualTime, options: { timeout?: number }): Promise<number | string> {
+  try {
+    return (await Tasklet.batches(options).next()).value.length;
+  } catch (error) {
+    return `${(error as Error).name} after ${time.now} ms`;
+  }
 }
 
 Deno.test("Tasklet.batches() takes all that comes in a turn, also from several senders and after it was woken", async () => {
@@ -100,6 +109,18 @@ Deno.test("Tasklet.batches(): going on without having answered a call fails it a
   await task.kill();
 });
 
+Deno.test("Tasklet.batches() fails what was forgotten also if the loop has emptied the batch", async () => {
+  const task = Tasklet.new(async () => {
+    for await (const batch of Tasklet.batches()) while (batch.shift() !== undefined);
+  })();
+  MSG_A.send(task)(1);
+  const asked = MSG_ASK.call(task)(2).catch((error) => (error as CallError).reason);
+  MSG_A.send(task)(3);
+  for (let turns = 0; turns < 4; turns++) await Tasklet.yield();
+  await task.kill(); // it would fail what is still open as "finished"
+  assertEquals(await asked, "forgotten");
+});
+
 Deno.test("Tasklet.batches(), Kill: what is not taken at the end of the turn is still queued", async () => {
   const log: unknown[] = [];
   const task = Tasklet.new(async () => {
@@ -129,6 +150,29 @@ Deno.test("Tasklet.batches() ends with TimeoutError when nothing comes in time, 
     return (await batches.next()).value[0].args[0];
   })() as Tasklet<number>;
   assertEquals([await task.join(), time.now], [1, 100]);
+});
+
+Deno.test("Tasklet.batches() of two loops: who got nothing of a batch still has its timeout, from then on", async () => {
+  const log: unknown[] = [];
+  for (const delay of [0, 50]) {
+    await using time = virtualTime();
+    const task = Tasklet.new(() => Promise.all([1, 2].map(() => sizeOrError(time, { timeout: 100 }))))();
+    if (delay === 0) MSG_A.send(task)(1); // there before they ask
+    else void Tasklet.later(delay, () => MSG_A.send(task)(1))();
+    log.push(await task.join({ timeout: 1000 }));
+  }
+  assertEquals(log, [[1, "TimeoutError after 100 ms"], [1, "TimeoutError after 150 ms"]]);
+});
+
+Deno.test("Tasklet.batches() of two loops: who got nothing of a batch still has its deadline", async () => {
+  await using time = virtualTime();
+  const task = Tasklet.new(async () => {
+    using _ = Timeout.push(10);
+    await assertRejects(() => Tasklet.sleep(20), TimeoutError);
+    return await Promise.all([1, 2].map(() => sizeOrError(time, {})));
+  })();
+  MSG_A.send(task)(1);
+  assertEquals(await task.join({ timeout: 1000 }), [1, "TimeoutError after 10 ms"]);
 });
 
 Deno.test("Tasklet.batches(): Ready is ready: neither a timeout of 0 nor a deadline that has passed fails what is there", async () => {

@@ -85,6 +85,36 @@ Deno.test("Mailbox.takeAll() gives what is there in order, and keeps none of wha
   assertEquals([first, idsOf(all), idsOf(next), mailbox.length, mailbox.taken], [0, [1, 2, 3], [4], 1, 5]);
 });
 
+Deno.test("Mailbox, Cost: O(1) at both ends: it copies a few items per operation at most", () => {
+  const n = 20_000;
+  const patterns: Record<string, (mailbox: Mailbox<Item>, item: Item) => void> = {
+    "filled, then all put back": (mailbox, item) => {
+      for (let i = 0; i < n; i++) mailbox.put(item);
+      for (const each of drain(mailbox)) mailbox.putBack(each);
+    },
+    "filled from the front and drained": (mailbox, item) => {
+      for (let i = 0; i < n; i++) mailbox.putBack(item);
+      drain(mailbox);
+    },
+    "never empty": (mailbox, item) => {
+      for (let i = 0; i < 3000; i++) mailbox.put(item);
+      for (let i = 0; i < n; i++) mailbox.put(mailbox.take()!);
+    },
+    "to and fro where it gives room back": (mailbox, item) => {
+      for (let i = 0; i < 4096; i++) mailbox.put(item);
+      for (let i = 0; i < n; i++) for (let k = 0; k < 3; k++) mailbox.putBack(mailbox.take()!);
+      for (let i = 0; i < 2049; i++) mailbox.take();
+      for (let i = 0; i < n; i++) mailbox.putBack(mailbox.take()!);
+    },
+  };
+  const expensive: string[] = [];
+  for (const [name, pattern] of Object.entries(patterns)) {
+    const copied = copiedBy(() => pattern(new Mailbox(), new Item(0)));
+    if (copied > 8 * n) expensive.push(`${name}: ${copied} items copied in ${n} operations`);
+  }
+  assertEquals(expensive, []);
+});
+
 // ------------------------------------------------------------------------------------------------
 // Mailbox.takeOf()
 
@@ -384,4 +414,24 @@ function slotsMadeBy(f: () => void): number {
   }
   assert(slots > 0, "no ring was made by new Array(size): count its work in another way");
   return slots;
+}
+
+/** How many items of arrays `f` copies: by `slice`, or by spreading them. */
+function copiedBy(f: () => void): number {
+  let copied = 0;
+  const { slice, [Symbol.iterator]: iterator } = Array.prototype;
+  const count = <A extends unknown[], R>(method: (this: unknown[], ...args: A) => R) =>
+    function (this: unknown[], ...args: A): R {
+      copied += this.length;
+      return method.apply(this, args);
+    };
+  Array.prototype.slice = count(slice);
+  Array.prototype[Symbol.iterator] = count(iterator);
+  try {
+    f();
+  } finally {
+    Object.assign(Array.prototype, { slice, [Symbol.iterator]: iterator });
+  }
+  assert(copied > 0, "nothing was copied by slicing or spreading: count its work in another way");
+  return copied;
 }

@@ -217,6 +217,20 @@ Deno.test("BufferedStream with telnet answers between what is queued, and never 
   assertEquals([...log, wire.bytes], ["line", true, new Uint8Array([97, 98, 99, IAC, WONT, 1])]);
 });
 
+Deno.test("BufferedStream with telnet, Bounds: who negotiates without end and never reads fills no memory", async () => {
+  const { wire, reader, writer } = open({ telnet: true, maxBuffered: Infinity });
+  wire.room = 0;
+  for (let i = 0; i < 10_000; i++) wire.feed([IAC, DO, 1]);
+  wire.feed("line\n");
+  const log: unknown[] = [await reader.readLine(), writer.buffered <= 10_000];
+  wire.take(Infinity);
+  await writer.flush();
+  wire.feed([IAC, DO, 2], "next\n");
+  log.push(await reader.readLine());
+  await settle();
+  assertEquals([...log, wire.bytes.slice(-3)], ["line", true, "next", new Uint8Array([IAC, WONT, 2])]);
+});
+
 Deno.test("BufferedStream without telnet leaves all bytes alone", async () => {
   const { wire, reader } = open();
   wire.feed([IAC, DO, 1, CTRL_D, IAC, IP]);
