@@ -153,7 +153,7 @@ class NatsBus implements Bus {
   async #follow(): Promise<void> {
     for await (const status of this.#nats.status()) {
       if (status.type === "disconnect") this.#down();
-      else if (status.type === "reconnect") this.#up();
+      else if (status.type === "reconnect") void this.#up();
       else if (status.type === "error") this.#listener.error(status.error);
     }
     if (this.#closing === undefined) this.#down(); // the client has given up
@@ -166,8 +166,11 @@ class NatsBus implements Bus {
     this.#listener.down();
   }
 
-  #up(): void {
-    if (this.#isUp || this.#closing !== undefined) return;
+  // The server has been told again what this node listens to, and is up for others when it has taken notice of that: until
+  // then, what they send here would be answered by "nobody".
+  async #up(): Promise<void> {
+    const isThere = await this.#nats.flush().then(() => true, () => false); // if not, it is down again, and told so
+    if (!isThere || this.#isUp || this.#closing !== undefined) return;
     this.#isUp = true;
     this.#listener.up();
   }

@@ -180,20 +180,27 @@ Deno.test({
     const senders = await Promise.all(Array.from({ length: 4 }, () => client(port)));
     using witness = await client(port);
     let hasEnded = false;
+    let [said, witnessed] = [0, 0];
     const sending = senders.map(async (sender, s) => {
       for (let n = 0; !hasEnded; n++) {
+        // No faster than this process can read: who falls 8 MiB behind is dropped.
+        while (said - witnessed > 5000 && !hasEnded) await new Promise((resolve) => setImmediate(resolve));
         const lines = Array.from({ length: 50 }, (_, i) => `from ${s}: ${50 * n + i}\n`).join("");
+        said += 50;
         await sender.send(lines).catch(() => hasEnded = true);
         await new Promise((resolve) => setImmediate(resolve));
       }
     });
     const reading = [...readers, ...senders].map((each) => each.rest().catch(() => ""));
-    for (let n = 0; n < 5000; n++) await witness.line(); // it is under load
-    reading.push(witness.rest().catch(() => "")); // who stops reading is dropped when 8 MiB wait
+    const isUnderLoad = Promise.withResolvers<void>();
+    const witnessing = (async () => {
+      while (await witness.line() !== null) if (++witnessed === 5000) isUnderLoad.resolve();
+    })();
+    await isUnderLoad.promise;
     program.signal("SIGTERM");
     const { code, lines, stderr } = await program.end();
     hasEnded = true;
-    await Promise.all(sending);
+    await Promise.all([...sending, witnessing]);
     assertEquals([code, lines, stderr], [143, [], ""]);
     const heard = (await Promise.all(reading.slice(0, 8))).map((text) => text.split("\n"));
     const ends = heard.map((all) => {
