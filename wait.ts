@@ -18,9 +18,9 @@ import { coarseNow, nextTurn, now, setTimer, TimeoutError, type Timer } from "./
 
 const MOST_DELIVERIES = 256;
 const LONGEST_SLICE = 4;
-// Of those that were held back: few enough that what they touch is still in the cache when the turn ends, in which most of
-// them write to a socket.
-const MOST_LET_GO = 64;
+// Of those that have asked for a turn: few enough that what they touch is still in the cache when it ends, and most of them
+// write to a socket.
+const MOST_WOKEN = 64;
 
 let deliveries = 0;
 let turnedAt = 0;
@@ -31,6 +31,7 @@ let spent = false; // what comes now is held back; until then, only who asks for
 // Functions and what they get, by turns: a closure for each would cost as much memory as what it is about.
 let heldBack: unknown[] | undefined;
 let letGo = 0; // places of those
+let woken = 0; // in this turn, of those that have asked for it
 
 let order: Order | undefined;
 
@@ -109,12 +110,13 @@ function endTurn(): void {
   deliveries = 0;
   turnedAt = coarseNow();
   nextLook = 1;
-  const end = Math.min(list.length, letGo + 2 * MOST_LET_GO);
-  spent = end < list.length; // then newcomers go to the end of the line
-  while (letGo < end) {
+  woken = 0;
+  const end = Math.min(list.length, letGo + 2 * MOST_DELIVERIES);
+  while (letGo < end && woken < MOST_WOKEN) {
     const go = list[letGo++] as (what: unknown) => void;
     go(list[letGo++]);
   }
+  spent = letGo < list.length; // then newcomers go to the end of the line
   if (letGo > list.length / 2) { // so that a line that never ends keeps no memory of those who have left it
     heldBack = letGo < list.length ? list.slice(letGo) : undefined;
     letGo = 0;
@@ -348,7 +350,9 @@ export abstract class Wait<T = unknown> {
 
   /** The same from within the turn that was waited for: nothing is held back once more. */
   protected resumeInTurn(value: T): void {
-    if (this.#leave(false)) this.#core.resolve(value);
+    if (!this.#leave(false)) return;
+    woken++;
+    this.#core.resolve(value);
   }
 
   /** Ends the wait with an error that was waited for. Without effect when it has ended. */
