@@ -360,9 +360,10 @@ export class Socket implements ByteStream, Disposable {
       return this.#readOnce(buffer) as Promise<number | null>; // into this buffer, as nobody else has begun
     }
     // In nobody's name the wait cannot end early, so nothing has to be kept for others.
+    const reading = this.#connection.read(buffer);
     this.#isReading = true;
     this.#reader = NOBODY;
-    return this.#connection.read(buffer).then((n) => {
+    return reading.then((n) => {
       this.#isReading = false;
       this.#reader = undefined;
       return n;
@@ -396,12 +397,13 @@ export class Socket implements ByteStream, Disposable {
 
   // `undefined`: what was read is in another buffer, and has been kept.
   #readOnce(buffer: Uint8Array): Promise<number | null | undefined> {
-    const reader = this.#readerFor(buffer);
+    const reader = this.#readerFor();
     if (reader.begin(this.#idleTime())) {
       if (this.#reader !== reader && this.#reader?.open) {
         reader.fail(new Error("Cannot read: another read is under way"));
       } else {
         this.#reader = reader;
+        reader.buffer = buffer;
         if (!this.#isReading) this.#startReading(buffer);
       }
     }
@@ -409,23 +411,27 @@ export class Socket implements ByteStream, Disposable {
   }
 
   // One for all reads of a tasklet that follow each other.
-  #readerFor(buffer: Uint8Array): ReadWait {
+  #readerFor(): ReadWait {
     const last = this.#reader;
     const owner = running.getStore() as Waiter | undefined;
     const isFree = last instanceof ReadWait && !last.open && last.owner === owner;
-    const reader = isFree ? last : new ReadWait(owner, this.isOutside ? "outside" : "inside");
-    reader.buffer = buffer;
-    return reader;
+    return isFree ? last : new ReadWait(owner, this.isOutside ? "outside" : "inside");
   }
 
   // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
   #startReading(buffer: Uint8Array): void {
     this.#isReading = true;
-    this.#connection.read(buffer).then((n) => this.#hasRead(buffer, n), (error) => {
-      this.#isReading = false;
-      if (this.#reader!.open) this.#reader!.fail(error);
-      else this.#failure = { error }; // the next reader is told
-    });
+    try {
+      this.#connection.read(buffer).then((n) => this.#hasRead(buffer, n), (error) => this.#hasFailed(error));
+    } catch (error) {
+      this.#hasFailed(error); // a connection that throws at once is as gone as one that rejects
+    }
+  }
+
+  #hasFailed(error: unknown): void {
+    this.#isReading = false;
+    if (this.#reader!.open) this.#reader!.fail(error);
+    else this.#failure = { error }; // the next reader is told
   }
 
   #hasRead(buffer: Uint8Array, n: number | null): void {
@@ -454,8 +460,9 @@ export class Socket implements ByteStream, Disposable {
 
   #afterWrites(step: () => Promise<void>): Promise<void> {
     this.#unsent++;
-    this.#writing = this.#writing === undefined ? step() : this.#writing.then(step, step);
-    return this.#taken(this.#writing);
+    const writing = this.#writing === undefined ? step() : this.#writing.then(step, step);
+    if (this.#unsent > 0) this.#writing = writing; // it may have ended at once
+    return this.#taken(writing);
   }
 
   async #writeAll(bytes: Uint8Array): Promise<void> {
@@ -572,6 +579,10 @@ class ReadWait extends Wait<number | null | undefined> implements Reader {
 
   override describe(): string {
     return "for bytes from a socket";
+  }
+
+  protected override left(): void {
+    this.buffer = NOTHING; // the socket may keep the wait for long
   }
 }
 

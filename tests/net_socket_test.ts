@@ -10,6 +10,7 @@ import { JoinError, Tasklet, TaskletExit } from "../tasklet.ts";
 import { virtualTime } from "../testing.ts";
 import { Timeout, TimeoutError } from "../timer.ts";
 import { client, vanish } from "./client.ts";
+import { collectGarbage } from "./garbage.ts";
 import { catchReports } from "./reports.ts";
 import { patient, readSome, writeOn } from "./sockets.ts";
 import { Reception } from "./networks.ts";
@@ -84,6 +85,13 @@ Deno.test(
 );
 
 /* --------------------------------------------------- Socket -------------------------------------------------- */
+
+/** A connection of which only this works. */
+function connectionWith(methods: Partial<Deno.Conn>): Deno.Conn {
+  const address: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 1 };
+  const connection: Partial<Deno.Conn> = { remoteAddr: address, localAddr: address, close: () => {} };
+  return Object.assign(connection, methods) as Deno.Conn;
+}
 
 Deno.test(
   "Socket.read() gives bytes as they come, and null at the end, as often as asked",
@@ -178,14 +186,13 @@ Deno.test(
   async () => {
     const reset = new Deno.errors.ConnectionReset("reset");
     const { promise: arriving, reject: fail } = Promise.withResolvers<number | null>();
-    const address: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 1 };
-    const connection: Partial<Deno.Conn> = { remoteAddr: address, localAddr: address, close: () => {} };
+    const connection = connectionWith({});
     // As the operating system does it: it tells once.
     connection.read = () => {
       connection.read = () => Promise.resolve(null);
       return arriving;
     };
-    const socket = new Socket(connection as Deno.Conn);
+    const socket = new Socket(connection);
     const killed = Tasklet.new(() => readSome(socket))();
     await Tasklet.yield();
     await killed.kill();
@@ -214,6 +221,40 @@ Deno.test(
   },
 );
 
+Deno.test("Socket.read() that fails at once fails only itself", TIME, async () => {
+  let reads = 0;
+  const socket = new Socket(connectionWith({
+    read: () => {
+      if (++reads % 2 === 1) throw new Error("at once");
+      return Promise.resolve(null);
+    },
+  }));
+  const outcomes = async () => {
+    const log: unknown[] = [];
+    for (let i = 0; i < 3; i++) log.push(await readSome(socket).catch((error) => error.message));
+    return log;
+  };
+  const log = [await Tasklet.new(outcomes)().join(), await Tasklet.new(outcomes)().join(), await outcomes()];
+  const first = ["at once", null, "at once"];
+  assertEquals(log, [first, [null, "at once", null], first]);
+});
+
+Deno.test("Socket keeps no buffer that was read into", TIME, async () => {
+  const socket = new Socket(connectionWith({ read: () => Promise.resolve(1) }));
+  const read = async () => {
+    const buffer = new Uint8Array(1000);
+    await socket.read(buffer);
+    return new WeakRef(buffer);
+  };
+  const buffer = await Tasklet.new(read)().join();
+  for (let i = 0; i < 3; i++) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    collectGarbage();
+  }
+  assertEquals(buffer.deref(), undefined);
+  assert(await socket.read(new Uint8Array(1)) === 1, "the socket is still there");
+});
+
 Deno.test("Socket.write() sends all, in order, also when several write at once", TIME, async () => {
   await using reception = new Reception(LOCAL);
   const [socket, other] = await reception.client();
@@ -226,6 +267,30 @@ Deno.test("Socket.write() sends all, in order, also when several write at once",
   await written;
   assert(received === parts.join(""), "what was received is what was sent, in order");
 });
+
+Deno.test(
+  "Socket.write() begins at once when nothing is unsent, also after one that ended at once",
+  TIME,
+  async () => {
+    const log: unknown[] = [];
+    const socket = new Socket(connectionWith({
+      write: (bytes) => {
+        if (bytes.length === 1) throw new Error("at once");
+        log.push(bytes.length);
+        return Promise.resolve(bytes.length);
+      },
+    }));
+    await socket.write(new Uint8Array(0));
+    const second = socket.write(new Uint8Array(2));
+    log.push("begun");
+    await second;
+    await assertRejects(() => socket.write(new Uint8Array(1)), Error, "at once");
+    const third = socket.write(new Uint8Array(3));
+    log.push("begun");
+    await third;
+    assertEquals(log, [2, "begun", 3, "begun"]);
+  },
+);
 
 Deno.test(
   "Socket, Cancellation: a write that has begun goes on when its tasklet is killed",
