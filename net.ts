@@ -43,7 +43,7 @@ import { endsChildren, onFinish } from "./life.ts";
 import { pass, waitFor } from "./suspend.ts";
 import { checkMs, now } from "./timer.ts";
 import { type KillOptions, Tasklet, type WaitOptions } from "./tasklet.ts";
-import { type Origin, Wait, type Waiter } from "./wait.ts";
+import { Wait, type Waiter } from "./wait.ts";
 
 export { LineTooLongError } from "./lines.ts";
 export { Pace, type PaceOptions } from "./pace.ts";
@@ -275,6 +275,8 @@ interface Visit extends Place<Visit> {
   readonly from: string;
 }
 
+let forget: (socket: Socket, reader: Reader) => void;
+
 /**
  * A connection.
  *
@@ -288,13 +290,19 @@ export class Socket implements ByteStream, Disposable {
   readonly #idleTimeout: number;
   #lastByteAt = 0;
   #isReading = false;
-  #reader: Reader | undefined; // who read last, and may be waiting
+  #reader: Reader | undefined; // who waits for it
   #kept: Uint8Array | undefined; // read for somebody who had gone
   #failure: { readonly error: unknown } | undefined; // of a read for somebody who had gone
   #writing: Promise<void> | undefined; // what was written last, while something is not sent yet
   #unsent = 0; // how many writes that are
   #isClosed = false;
   #closing: PromiseWithResolvers<void> | undefined; // if somebody wants to know of it
+
+  static {
+    forget = (socket, reader) => {
+      if (socket.#reader === reader) socket.#reader = undefined;
+    };
+  }
 
   /** Use {@linkcode Socket.connect}, or {@linkcode Server.serve}. @ignore */
   constructor(connection: Connection, idleTimeout: number = Infinity) {
@@ -397,29 +405,19 @@ export class Socket implements ByteStream, Disposable {
 
   // `undefined`: what was read is in another buffer, and has been kept.
   #readOnce(buffer: Uint8Array): Promise<number | null | undefined> {
-    const reader = this.#readerFor();
+    const reader = new ReadWait(this, buffer);
     if (reader.begin(this.#idleTime())) {
-      if (this.#reader !== reader && this.#reader?.open) {
-        reader.fail(new Error("Cannot read: another read is under way"));
-      } else {
-        this.#reader = reader;
-        reader.buffer = buffer;
-        if (!this.#isReading) this.#startReading(buffer);
-      }
+      if (this.#reader !== undefined) reader.fail(new Error("Cannot read: another read is under way"));
+      else this.#readFor(reader);
     }
     return reader.promise;
   }
 
-  // One for all reads of a tasklet that follow each other.
-  #readerFor(): ReadWait {
-    const last = this.#reader;
-    const owner = running.getStore() as Waiter | undefined;
-    const isFree = last instanceof ReadWait && !last.open && last.owner === owner;
-    return isFree ? last : new ReadWait(owner, this.isOutside ? "outside" : "inside");
-  }
-
   // A read cannot be taken back, so it goes on when its reader has gone, and the next one joins it.
-  #startReading(buffer: Uint8Array): void {
+  #readFor(reader: ReadWait): void {
+    this.#reader = reader;
+    if (this.#isReading) return;
+    const { buffer } = reader;
     this.#isReading = true;
     try {
       this.#connection.read(buffer).then((n) => this.#hasRead(buffer, n), (error) => this.#hasFailed(error));
@@ -428,19 +426,18 @@ export class Socket implements ByteStream, Disposable {
     }
   }
 
-  #hasFailed(error: unknown): void {
-    this.#isReading = false;
-    if (this.#reader!.open) this.#reader!.fail(error);
-    else this.#failure = { error }; // the next reader is told
-  }
-
   #hasRead(buffer: Uint8Array, n: number | null): void {
-    const reader = this.#reader!;
     this.#isReading = false;
     if (this.#idleTimeout !== Infinity) this.#lastByteAt = now();
-    const isHere = n === null || (reader.open && reader.buffer === buffer);
+    const isHere = n === null || this.#reader?.buffer === buffer;
     if (!isHere) this.#kept = buffer.slice(0, n);
-    if (reader.open) reader.resume(isHere ? n : undefined);
+    this.#reader?.resume(isHere ? n : undefined);
+  }
+
+  #hasFailed(error: unknown): void {
+    this.#isReading = false;
+    if (this.#reader !== undefined) this.#reader.fail(error);
+    else this.#failure = { error }; // the next reader is told
   }
 
   #idleTime(): number {
@@ -559,22 +556,23 @@ export async function removeStaleSocket(path: string): Promise<boolean> {
   return true;
 }
 
-/** Who reads, or has read. */
+/** Who waits for bytes. */
 interface Reader {
-  /** Whether it waits. */
-  readonly open: boolean;
-  /** Where it wants the bytes. */
+  /** Where it wants them. */
   readonly buffer: Uint8Array;
   resume(n: number | null | undefined): void;
   fail(error: unknown): void;
 }
 
-/** A wait for bytes, of one read after the other. */
+/** A wait for bytes. */
 class ReadWait extends Wait<number | null | undefined> implements Reader {
-  buffer: Uint8Array = NOTHING;
+  readonly buffer: Uint8Array;
+  readonly #socket: Socket;
 
-  constructor(owner: Waiter | undefined, origin: Origin) {
-    super(owner, false, origin);
+  constructor(socket: Socket, buffer: Uint8Array) {
+    super(running.getStore() as Waiter | undefined, false, socket.isOutside ? "outside" : "inside");
+    this.#socket = socket;
+    this.buffer = buffer;
   }
 
   override describe(): string {
@@ -582,12 +580,11 @@ class ReadWait extends Wait<number | null | undefined> implements Reader {
   }
 
   protected override left(): void {
-    this.buffer = NOTHING; // the socket may keep the wait for long
+    forget(this.#socket, this);
   }
 }
 
-const NOTHING = new Uint8Array(0);
-const NOBODY: Reader = { open: true, buffer: NOTHING, resume: () => {}, fail: () => {} };
+const NOBODY: Reader = { buffer: new Uint8Array(0), resume: () => {}, fail: () => {} };
 
 // The network of the operating system.
 const system: Network = {
