@@ -416,11 +416,15 @@ Deno.test(
 
 Deno.test("Server.stop() closes the listener, whenever it is called after serve()", TIME, async () => {
   const log: unknown[] = [];
-  for (let turns = 0; turns < 10; turns++) {
+  const closes = async (turns: number): Promise<boolean> => {
     const server = Server.serve(LOCAL, echo);
     for (let i = 0; i < turns; i++) await null;
     await server.stop();
-    log.push(await isRefused(server.port));
+    return await isRefused(server.port);
+  };
+  for (let turns = 0; turns < 10; turns++) {
+    // Another program may be given the port in the instant in which it is free; but not twice.
+    log.push(await closes(turns) || await closes(turns));
   }
   assertEquals(log, Array(10).fill(true));
 });
