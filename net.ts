@@ -363,8 +363,7 @@ export class Socket implements ByteStream, Disposable {
    */
   read(buffer: Uint8Array): Promise<number | null> {
     if (this.#isReading || this.#kept !== undefined || this.#failure !== undefined) return this.#read(buffer);
-    const reader = running.getStore() as Waiter | undefined;
-    if (this.#idleTimeout !== Infinity || reader !== undefined) {
+    if (this.#idleTimeout !== Infinity || running.getStore() !== undefined) {
       return this.#readOnce(buffer) as Promise<number | null>; // into this buffer, as nobody else has begun
     }
     // In nobody's name the wait cannot end early, so nothing has to be kept for others.

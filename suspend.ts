@@ -93,8 +93,8 @@ class TurnWait extends Wait<void> {
   }
 }
 
-/** A wait for a promise. */
-class PromiseWait<T> extends Wait<T> {
+/** A wait that its caller describes. */
+abstract class DescribedWait<T> extends Wait<T> {
   readonly #what: string;
 
   /** Creates a wait that is described as `what`. */
@@ -106,7 +106,10 @@ class PromiseWait<T> extends Wait<T> {
   override describe(): string {
     return this.#what;
   }
+}
 
+/** A wait for a promise. */
+class PromiseWait<T> extends DescribedWait<T> {
   /**
    * Begins to wait; no deadline matters if it ends at once. Where the wait has ended early, or never begun, what becomes of
    * the promise is nobody's error.
@@ -123,24 +126,13 @@ class PromiseWait<T> extends Wait<T> {
 }
 
 /** A wait for whatever `start` prepares. */
-class SuspendWait<T> extends Wait<T> {
-  readonly #what: string;
+class SuspendWait<T> extends DescribedWait<T> {
   #undo: (() => void) | void = undefined;
   #early = false;
 
-  /** Creates a wait that is described as `what`. */
-  constructor(owner: Waiter | undefined, what: string, origin: Origin) {
-    super(owner, false, origin);
-    this.#what = what;
-  }
-
-  override describe(): string {
-    return this.#what;
-  }
-
-  /** Begins to wait, and prepares the end; if `start` brings it about at once, no deadline matters. Whether it began. */
-  start(start: Start<T>, timeout: number): boolean {
-    if (!this.enter()) return false;
+  /** Begins to wait, and prepares the end; if `start` brings it about at once, no deadline matters. */
+  start(start: Start<T>, timeout: number): void {
+    if (!this.enter()) return;
     try {
       const undo = start((value) => this.resume(value), (error) => this.fail(error));
       if (this.#early) undo?.();
@@ -149,7 +141,6 @@ class SuspendWait<T> extends Wait<T> {
       this.fail(error);
     }
     if (this.open) this.limit(timeout);
-    return true;
   }
 
   protected override left(early: boolean): void {
